@@ -1,0 +1,149 @@
+//! Casting floating-point elements, with an account of what is lost.
+
+use half::{bf16, f16};
+
+use crate::dtype::Dtype;
+
+/// What casting one tensor lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CastReport {
+    /// Finite elements that became infinite.
+    pub overflowed: u64,
+    /// Finite elements, overflowed ones aside, whose value changed.
+    pub rounded: u64,
+    /// Those of the rounded elements that became zero.
+    pub flushed: u64,
+}
+
+/// Casts chunks of whole elements and counts what is lost.
+pub(crate) struct Caster {
+    from: Dtype,
+    to: Dtype,
+    buffer: Vec<u8>,
+    report: CastReport,
+}
+
+impl Caster {
+    /// A caster between two real floating-point types.
+    pub(crate) fn new(from: Dtype, to: Dtype) -> Self {
+        Caster { from, to, buffer: Vec::new(), report: CastReport::default() }
+    }
+
+    pub(crate) fn report(&self) -> CastReport {
+        self.report
+    }
+
+    /// The elements of `chunk` in the target type.
+    pub(crate) fn cast(&mut self, chunk: &[u8]) -> &[u8] {
+        self.buffer.clear();
+        for element in chunk.chunks_exact(self.from.size()) {
+            let value = decode(self.from, element);
+            let cast = encode(self.to, value, &mut self.buffer);
+            if !value.is_finite() || cast == value {
+                continue;
+            }
+            if cast.is_infinite() {
+                self.report.overflowed += 1;
+            } else {
+                self.report.rounded += 1;
+                self.report.flushed += u64::from(cast == 0.0);
+            }
+        }
+        &self.buffer
+    }
+}
+
+/// The value of one little-endian floating-point element. Integers and booleans give their number, so that
+/// statistics can be taken of any real tensor.
+pub fn decode(dtype: Dtype, element: &[u8]) -> f64 {
+    let mut word = [0; 8];
+    for (to, from) in word.iter_mut().zip(element) {
+        *to = *from;
+    }
+    let bits = u64::from_le_bytes(word);
+    match dtype {
+        Dtype::F64 | Dtype::C128 => f64::from_bits(bits),
+        Dtype::F32 | Dtype::C64 => f64::from(f32::from_bits(bits as u32)),
+        Dtype::F16 => f16::from_bits(bits as u16).to_f64(),
+        Dtype::Bf16 => bf16::from_bits(bits as u16).to_f64(),
+        Dtype::F8E4M3 => f8_to_f64(bits as u8, 4, 3, false),
+        Dtype::F8E5M2 => f8_to_f64(bits as u8, 5, 2, true),
+        Dtype::I64 => bits as i64 as f64,
+        Dtype::I32 => f64::from(bits as i32),
+        Dtype::I16 => f64::from(bits as i16),
+        Dtype::I8 => f64::from(bits as i8),
+        Dtype::U64 => bits as f64,
+        Dtype::U32 | Dtype::U16 | Dtype::U8 | Dtype::Bool => f64::from(bits as u32),
+    }
+}
+
+/// OCP 8-bit floats (arXiv 2209.05433): with `infinities` the top exponent is special as in IEEE; without, only
+/// all ones is NaN.
+fn f8_to_f64(bits: u8, exponent_bits: u32, mantissa_bits: u32, infinities: bool) -> f64 {
+    let sign = if bits & 0x80 == 0 { 1.0 } else { -1.0 };
+    let mantissa = f64::from(bits & ((1 << mantissa_bits) - 1));
+    let exponent = i32::from(bits >> mantissa_bits & ((1 << exponent_bits) - 1));
+    let bias = (1 << (exponent_bits - 1)) - 1;
+    let scale = 2_f64.powi(-(mantissa_bits as i32));
+    let top = (1 << exponent_bits) - 1;
+    if exponent == top && infinities {
+        return if mantissa == 0.0 { sign * f64::INFINITY } else { f64::NAN };
+    }
+    if bits & 0x7f == 0x7f && !infinities {
+        return f64::NAN;
+    }
+    match exponent {
+        0 => sign * mantissa * scale * 2_f64.powi(1 - bias),
+        _ => sign * (1.0 + mantissa * scale) * 2_f64.powi(exponent - bias),
+    }
+}
+
+/// Appends `value` to `buffer` in the target type, rounded to nearest even; returns the value written.
+fn encode(dtype: Dtype, value: f64, buffer: &mut Vec<u8>) -> f64 {
+    match dtype {
+        Dtype::F64 => {
+            buffer.extend(value.to_le_bytes());
+            value
+        }
+        Dtype::F16 => {
+            let cast = f16::from_f64(value);
+            buffer.extend(cast.to_le_bytes());
+            cast.to_f64()
+        }
+        Dtype::Bf16 => {
+            let cast = bf16::from_f64(value);
+            buffer.extend(cast.to_le_bytes());
+            cast.to_f64()
+        }
+        // The command line offers f32, f16 and bf16 as targets.
+        _ => {
+            let cast = value as f32;
+            buffer.extend(cast.to_le_bytes());
+            f64::from(cast)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_counted() {
+        let mut caster = Caster::new(Dtype::F32, Dtype::F16);
+        let values = [1.0_f32, 70000.0, 0.1, 1e-10, f32::NAN, f32::INFINITY, -0.0];
+        let chunk: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(caster.cast(&chunk).len(), 2 * values.len());
+        assert_eq!(caster.report(), CastReport { overflowed: 1, rounded: 2, flushed: 1 });
+    }
+
+    #[test]
+    fn eight_bit_floats_follow_the_paper() {
+        assert_eq!(decode(Dtype::F8E4M3, &[0x7e]), 448.0);
+        assert_eq!(decode(Dtype::F8E4M3, &[0x01]), 2_f64.powi(-9));
+        assert!(decode(Dtype::F8E4M3, &[0xff]).is_nan());
+        assert_eq!(decode(Dtype::F8E5M2, &[0x7b]), 57344.0);
+        assert_eq!(decode(Dtype::F8E5M2, &[0xfc]), f64::NEG_INFINITY);
+        assert_eq!(decode(Dtype::F8E5M2, &[0x01]), 2_f64.powi(-16));
+    }
+}

@@ -1,0 +1,349 @@
+//! An opened checkpoint: ordered tensors, an inert tree of everything else, and where they came from.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::error::{Error, InFile, Problem, Result};
+use crate::format::Format;
+use crate::jittor::trailer;
+use crate::tensor::{Tensor, View};
+use crate::value::{Dict, Key, Value, join};
+
+/// A class or function that a pickle names, and what the reader made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Global {
+    /// `module.name`.
+    pub name: String,
+    /// Whether it is a class that the reader does not know: its instances became inert records.
+    pub opaque: bool,
+}
+
+/// Something that was read but is not among the tensors or the metadata, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Path or record.
+    pub name: String,
+    /// Why it was left out.
+    pub reason: String,
+}
+
+/// A checkpoint file, opened and validated. Tensor bytes are read on demand.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    pub(crate) path: PathBuf,
+    pub(crate) format: Format,
+    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) document: Value,
+    pub(crate) header: Value,
+    pub(crate) globals: Vec<Global>,
+    pub(crate) notes: Vec<Note>,
+    /// The whole file when a checksum at its end is still to be compared.
+    pub(crate) unchecked: Option<Bytes>,
+}
+
+impl Checkpoint {
+    /// A checkpoint whose only content is named tensors: formats without nesting.
+    pub(crate) fn flat(path: &Path, format: Format, tensors: Vec<Tensor>, header: Value) -> Result<Checkpoint> {
+        let entries = tensors.iter().enumerate().map(|(i, tensor)| {
+            let key = tensor.path().first().cloned().unwrap_or(Key::Text(String::new()));
+            (key.to_string(), Value::Tensor(i))
+        });
+        let document = Value::dict(entries);
+        let checkpoint = Checkpoint {
+            path: path.to_owned(),
+            format,
+            tensors,
+            document,
+            header,
+            globals: Vec::new(),
+            notes: Vec::new(),
+            unchecked: None,
+        };
+        checkpoint.check_names()?;
+        Ok(checkpoint)
+    }
+
+    /// The file that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What kind of file it is.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The tensors, in file order.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// The tensor of this flat name.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|tensor| tensor.name() == name)
+    }
+
+    /// The whole content as a tree with [`Value::Tensor`] leaves. A pickled module stands in it as its state
+    /// dictionary.
+    pub fn document(&self) -> &Value {
+        &self.document
+    }
+
+    /// What the container says beside its content: safetensors `__metadata__`, the ONNX producer and operator
+    /// sets. An empty dictionary where there is nothing.
+    pub fn header(&self) -> &Value {
+        &self.header
+    }
+
+    /// Everything that is not a tensor: the document without tensors and without the branches that held only
+    /// tensors, and the header's entries.
+    pub fn metadata(&self) -> Value {
+        let mut entries = match &self.header {
+            Value::Dict(dict) => dict.entries.clone(),
+            _ => Vec::new(),
+        };
+        match prune(&self.document) {
+            None => {}
+            Some(Value::Dict(dict)) => entries.extend(dict.entries),
+            Some(other) => entries.push((Value::Text(String::new()), other)),
+        }
+        Value::Dict(Dict { ordered: false, entries })
+    }
+
+    /// Every class and function that a pickle names, in order of appearance.
+    pub fn globals(&self) -> &[Global] {
+        &self.globals
+    }
+
+    /// What was read but left out, and why.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Names of tensors that share one storage, groups of two and more, in file order.
+    pub fn aliases(&self) -> Vec<Vec<&str>> {
+        let mut order = Vec::new();
+        let mut groups: HashMap<usize, Vec<&str>> = HashMap::new();
+        for tensor in &self.tensors {
+            let id = tensor.storage_id();
+            let group = groups.entry(id).or_default();
+            if group.is_empty() {
+                order.push(id);
+            }
+            group.push(tensor.name());
+        }
+        order.iter().filter_map(|id| groups.remove(id)).filter(|group| group.len() > 1).collect()
+    }
+
+    /// Whether every checksum of the file has been compared with the data.
+    ///
+    /// Small files are verified when they are opened. A large file's records are verified as they are read,
+    /// its checksum over the whole file by [`Checkpoint::verify_file`].
+    pub fn needs_file_check(&self) -> bool {
+        self.unchecked.is_some()
+    }
+
+    /// Compares the checksum over the whole file, where the format has one: a Jittor pickle.
+    ///
+    /// # Errors
+    /// [`Problem::Checksum`].
+    pub fn verify_file(&self) -> Result<()> {
+        match &self.unchecked {
+            Some(bytes) => trailer::verify(bytes).in_file(&self.path),
+            None => Ok(()),
+        }
+    }
+
+    /// Compares every checksum in the file.
+    ///
+    /// # Errors
+    /// [`Problem::Checksum`].
+    pub fn verify(&self) -> Result<()> {
+        self.verify_file()?;
+        self.tensors.iter().try_for_each(Tensor::verify)
+    }
+
+    /// The part of the checkpoint below `root`, dotted steps from the top, as a checkpoint of its own: names
+    /// lose the prefix, everything beside it is left out.
+    ///
+    /// # Errors
+    /// [`Problem::NoSuchRoot`] when the path leads nowhere, [`Problem::NoTensors`] when nothing below is one.
+    pub fn at_root(&self, root: &str) -> Result<Checkpoint> {
+        let fail = |problem| Error::new(&self.path, problem);
+        let (steps, value) = find(&self.document, root).ok_or_else(|| {
+            fail(Problem::NoSuchRoot { root: root.to_owned(), present: branches(&self.document) })
+        })?;
+        let mut part = Checkpoint {
+            tensors: Vec::new(),
+            document: Value::None,
+            header: Value::Dict(Dict::default()),
+            ..self.clone()
+        };
+        part.document = renumber(value, &mut |index| {
+            let tensor = self.tensors.get(index)?;
+            part.tensors.push(tensor.at(tensor.path().get(steps..)?.to_vec()));
+            Some(part.tensors.len() - 1)
+        });
+        if part.tensors.is_empty() {
+            return Err(fail(Problem::NoTensors));
+        }
+        part.check_names()?;
+        Ok(part)
+    }
+
+    /// Refuses two different tensors of one flat name.
+    pub(crate) fn check_names(&self) -> Result<()> {
+        let mut seen: HashMap<&str, &Tensor> = HashMap::with_capacity(self.tensors.len());
+        for tensor in &self.tensors {
+            if let Some(first) = seen.insert(tensor.name(), tensor) {
+                return Err(Error::new(
+                    &self.path,
+                    Problem::AmbiguousName {
+                        name: tensor.name().to_owned(),
+                        first: show_path(first.path()),
+                        second: show_path(tensor.path()),
+                    },
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A path whose steps can be told apart although keys may contain dots.
+fn show_path(path: &[Key]) -> String {
+    path.iter().map(|key| format!("[{key}]")).collect()
+}
+
+/// Follows dotted `root` from `value`; keys may contain dots themselves. Returns the number of steps taken.
+fn find<'a>(value: &'a Value, root: &str) -> Option<(usize, &'a Value)> {
+    if root.is_empty() {
+        return Some((0, value));
+    }
+    let ends = root.match_indices('.').map(|(at, _)| at).chain([root.len()]);
+    for end in ends {
+        let (head, rest) = (root.get(..end)?, root.get(end..)?);
+        let index = head.parse().ok().map(Key::Index);
+        let next = value.get(&Key::Text(head.to_owned())).or_else(|| value.get(&index?));
+        if let Some(next) = next {
+            if let Some((steps, found)) = find(next, rest.strip_prefix('.').unwrap_or(rest)) {
+                return Some((steps + 1, found));
+            }
+        }
+    }
+    None
+}
+
+/// The top-level keys, for a message.
+fn branches(document: &Value) -> String {
+    let Value::Dict(dict) = document else { return "no named parts".to_owned() };
+    let with_tensors = dict.entries.iter().filter(|(_, value)| value.holds_tensor());
+    let mut names: Vec<String> =
+        with_tensors.filter_map(|(key, _)| key.as_key()).map(|key| format!("`{key}`")).collect();
+    if names.len() > 8 {
+        names.truncate(8);
+        names.push("...".to_owned());
+    }
+    names.join(", ")
+}
+
+/// `value` with its tensors numbered anew by `number`, called in file order.
+fn renumber(value: &Value, number: &mut dyn FnMut(usize) -> Option<usize>) -> Value {
+    let mut all = |items: &[Value]| items.iter().map(|item| renumber(item, number)).collect();
+    match value {
+        Value::List(items) => Value::List(all(items)),
+        Value::Tuple(items) => Value::Tuple(all(items)),
+        Value::Set(items) => Value::Set(all(items)),
+        Value::Tensor(index) => number(*index).map_or(Value::None, Value::Tensor),
+        Value::Dict(dict) => {
+            let entries = dict.entries.iter().map(|(key, value)| (key.clone(), renumber(value, number)));
+            Value::Dict(Dict { ordered: dict.ordered, entries: entries.collect() })
+        }
+        Value::Record(record) => {
+            let mut record = record.clone();
+            for value in record.fields.iter_mut().map(|(_, value)| value).chain(&mut record.items) {
+                *value = renumber(value, number);
+            }
+            Value::Record(record)
+        }
+        other => other.clone(),
+    }
+}
+
+/// `value` without tensors; `None` when nothing else is left.
+fn prune(value: &Value) -> Option<Value> {
+    let some_of = |items: &[Value]| {
+        let kept: Vec<Value> = items.iter().filter_map(prune).collect();
+        (!kept.is_empty() || items.is_empty()).then_some(kept)
+    };
+    let entries_of = |entries: &[(Value, Value)]| {
+        let kept: Vec<_> =
+            entries.iter().filter_map(|(key, value)| Some((key.clone(), prune(value)?))).collect();
+        (!kept.is_empty() || entries.is_empty()).then_some(kept)
+    };
+    match value {
+        Value::Tensor(_) => None,
+        Value::List(items) => some_of(items).map(Value::List),
+        Value::Tuple(items) => some_of(items).map(Value::Tuple),
+        Value::Set(items) => some_of(items).map(Value::Set),
+        Value::Dict(dict) => {
+            let entries = entries_of(&dict.entries)?;
+            Some(Value::Dict(Dict { ordered: dict.ordered, entries }))
+        }
+        Value::Record(record) => {
+            let mut record = record.clone();
+            record.fields.retain_mut(|(_, value)| prune(value).map(|kept| *value = kept).is_some());
+            record.items.retain_mut(|value| prune(value).map(|kept| *value = kept).is_some());
+            Some(Value::Record(record))
+        }
+        other => Some(other.clone()),
+    }
+}
+
+/// Collects tensors and the document around them while a reader walks a tree.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) notes: Vec<Note>,
+}
+
+impl Collector {
+    /// Adds a tensor and returns the leaf that stands for it.
+    pub(crate) fn add(&mut self, path: &[Key], view: View) -> Value {
+        self.tensors.push(Tensor::new(path.to_vec(), view));
+        Value::Tensor(self.tensors.len() - 1)
+    }
+
+    /// Notes something that is left out and returns the leaf that stands for it.
+    pub(crate) fn skip(&mut self, path: &[Key], reason: String) -> Value {
+        self.notes.push(Note { name: join(path), reason: reason.clone() });
+        Value::Skipped(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_are_found_through_keys_with_dots() {
+        let leaf = Value::dict([("c".to_owned(), Value::Int(1))]);
+        let tree = Value::dict([("a.b".to_owned(), leaf), ("l".to_owned(), Value::List(vec![Value::Int(2)]))]);
+        assert_eq!(find(&tree, "a.b.c").unwrap(), (2, &Value::Int(1)));
+        assert_eq!(find(&tree, "l.0").unwrap(), (2, &Value::Int(2)));
+        assert!(find(&tree, "a.c").is_none());
+    }
+
+    #[test]
+    fn pruning_keeps_what_was_empty_from_the_start() {
+        let tree = Value::dict([
+            ("weights".to_owned(), Value::List(vec![Value::Tensor(0)])),
+            ("hooks".to_owned(), Value::List(Vec::new())),
+        ]);
+        let kept = prune(&tree).unwrap();
+        assert!(kept.get(&Key::Text("weights".to_owned())).is_none());
+        assert!(kept.get(&Key::Text("hooks".to_owned())).is_some());
+    }
+}

@@ -1,0 +1,366 @@
+//! What the objects of a pickle mean: tensors, arrays, modules, plain data, or inert records.
+//!
+//! [`read`] walks from the root and turns every path to a tensor into an entry of the checkpoint. Shared
+//! objects are visited once per path, so the number of visits is limited, and so is the depth.
+
+mod array;
+mod module;
+mod rebuild;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::checkpoint::{Checkpoint, Collector, Global};
+use crate::dtype::Dtype;
+use crate::error::Problem;
+use crate::format::Format;
+use crate::limits;
+use crate::pickle::Pickle;
+use crate::pickle::globals::Meaning;
+use crate::pickle::node::{Id, Node, Object};
+use crate::storage::Storage;
+use crate::tensor::View;
+use crate::value::{Dict, Key, Record, Value, join};
+
+/// What a persistent reference stands for.
+pub(crate) enum Referent {
+    /// Elements beside the pickle.
+    Storage(TypedStorage),
+    /// A whole tensor: files of PyTorch 0.1.
+    Tensor(View),
+}
+
+/// A storage and how a tensor has to read it.
+#[derive(Debug, Clone)]
+pub(crate) struct TypedStorage {
+    pub(crate) bytes: Arc<Storage>,
+    /// The element type, or `None` for untyped bytes.
+    pub(crate) dtype: Option<Dtype>,
+    /// First element: non-zero for views of PyTorch before 0.4.
+    pub(crate) start: u64,
+    /// Whether words are stored most significant byte first.
+    pub(crate) big_endian: bool,
+}
+
+/// The storages beside a pickle.
+pub(crate) trait Storages {
+    /// What the persistent reference whose argument is node `id` stands for.
+    fn resolve(&mut self, pickle: &Pickle, id: Id) -> Result<Referent, Problem>;
+}
+
+/// Pickles that stand alone.
+pub(crate) struct NoStorages;
+
+impl Storages for NoStorages {
+    fn resolve(&mut self, _: &Pickle, _: Id) -> Result<Referent, Problem> {
+        Err(Problem::malformed("the pickle", "it refers to a storage, but nothing lies beside it"))
+    }
+}
+
+/// Turns the objects of `pickle` into a checkpoint.
+///
+/// # Errors
+/// When a tensor's description is malformed or leaves its storage, its kind is not supported, or the objects
+/// exceed a limit.
+pub(crate) fn read(
+    file: &Arc<Path>,
+    format: Format,
+    pickle: &Pickle,
+    storages: &mut dyn Storages,
+) -> Result<Checkpoint, Problem> {
+    let mut reader = Reader {
+        file,
+        pickle,
+        storages,
+        collector: Collector::default(),
+        views: HashMap::new(),
+        arrays: HashMap::new(),
+        visits: 0,
+        text_bytes: 0,
+    };
+    let document = reader.value(pickle.root, &mut Vec::new(), 0)?;
+    let Collector { tensors, notes } = reader.collector;
+    let globals = pickle.globals.iter();
+    let globals =
+        globals.map(|global| Global { name: global.name.clone(), opaque: global.meaning == Meaning::Unknown });
+    let checkpoint = Checkpoint {
+        path: file.to_path_buf(),
+        format,
+        tensors,
+        document,
+        header: Value::Dict(Dict::default()),
+        globals: globals.collect(),
+        notes,
+        unchecked: None,
+    };
+    if checkpoint.tensors.is_empty() {
+        return Err(Problem::NoTensors);
+    }
+    Ok(checkpoint)
+}
+
+struct Reader<'a> {
+    file: &'a Arc<Path>,
+    pickle: &'a Pickle,
+    storages: &'a mut dyn Storages,
+    collector: Collector,
+    /// Tensors by node: a tied weight is one view under two names.
+    views: HashMap<Id, Tensorlike>,
+    /// Array bytes by node.
+    arrays: HashMap<Id, Arc<Storage>>,
+    visits: usize,
+    text_bytes: usize,
+}
+
+/// What an object is that stands where a tensor may stand.
+#[derive(Debug, Clone)]
+enum Tensorlike {
+    Tensor(View),
+    /// Like a tensor, but without data or with elements that are no numbers; and why.
+    Skipped(String),
+}
+
+impl<'a> Reader<'a> {
+    /// The value of node `id`; tensors below it are collected under `path`.
+    fn value(&mut self, id: Id, path: &mut Vec<Key>, depth: usize) -> Result<Value, Problem> {
+        self.visit(path, depth)?;
+        let pickle = self.pickle;
+        Ok(match pickle.node(id) {
+            Node::None => Value::None,
+            Node::Bool(truth) => Value::Bool(*truth),
+            Node::Int(number) => Value::Int(*number),
+            Node::BigInt(number) => Value::BigInt((**number).clone()),
+            Node::Float(number) => Value::Float(*number),
+            Node::Text(_) => self.text(id, path)?,
+            Node::ByteString(bytes) if bytes.is_ascii() => self.text(id, path)?,
+            Node::Bytes(bytes) | Node::ByteString(bytes) => self.bytes(bytes.clone(), path)?,
+            Node::List(items) => Value::List(self.values(items, path, depth)?),
+            Node::Tuple(items) => Value::Tuple(self.values(items, path, depth)?),
+            Node::Set(items) => Value::Set(self.values(items, path, depth)?),
+            Node::Dict(entries) => {
+                Value::Dict(Dict { ordered: false, entries: self.entries(entries, path, depth)? })
+            }
+            Node::Global(_) => Value::Name(self.name(id)),
+            Node::Persistent(_) => match self.tensor(id, &join(path), depth)? {
+                Some(found) => self.leaf(found, path),
+                None => self.collector.skip(path, "a storage that no tensor uses".to_owned()),
+            },
+            Node::Object(object) => self.object(id, object, path, depth)?,
+        })
+    }
+
+    fn object(&mut self, id: Id, object: &Object, path: &mut Vec<Key>, depth: usize) -> Result<Value, Problem> {
+        if let Some(found) = self.tensor(id, &join(path), depth)? {
+            return Ok(self.leaf(found, path));
+        }
+        let arg = self.pickle.tuple(object.args).first().copied();
+        match self.pickle.meaning(object.callable) {
+            Some(Meaning::OrderedDict | Meaning::Dict) => self.dictionary(object, path, depth),
+            Some(Meaning::List) => Ok(Value::List(self.sequence(arg, object, path, depth)?)),
+            Some(Meaning::Tuple) => Ok(Value::Tuple(self.sequence(arg, object, path, depth)?)),
+            Some(Meaning::Set) => Ok(Value::Set(self.sequence(arg, object, path, depth)?)),
+            Some(Meaning::BuildList) => self.value(arg.unwrap_or(object.args), path, depth + 1),
+            Some(Meaning::Bytes | Meaning::Encode) => match self.encoded(object, path)? {
+                Some(storage) => self.bytes(storage.decoded()?, path),
+                None => self.bytes(Bytes::new(), path),
+            },
+            Some(Meaning::NumpyScalar) => self.scalar(object, path),
+            _ => match self.module_tensors(id, path, depth)? {
+                Some(tensors) => self.module(id, tensors, path, depth),
+                None => self.record(object, path, depth),
+            },
+        }
+    }
+
+    fn leaf(&mut self, found: Tensorlike, path: &[Key]) -> Value {
+        match found {
+            Tensorlike::Tensor(view) => self.collector.add(path, view),
+            Tensorlike::Skipped(reason) => self.collector.skip(path, reason),
+        }
+    }
+
+    fn values(&mut self, items: &[Id], path: &mut Vec<Key>, depth: usize) -> Result<Vec<Value>, Problem> {
+        let mut values = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            path.push(Key::Index(index as i64));
+            values.push(self.value(*item, path, depth + 1)?);
+            path.pop();
+        }
+        Ok(values)
+    }
+
+    /// Entries of a dictionary. Of a key that occurs twice Python keeps the last value, in the first place.
+    fn entries(
+        &mut self,
+        entries: &[(Id, Id)],
+        path: &mut Vec<Key>,
+        depth: usize,
+    ) -> Result<Vec<(Value, Value)>, Problem> {
+        let mut places: HashMap<Key, usize> = HashMap::new();
+        let mut last: Vec<(Value, Key, Id)> = Vec::new();
+        for (key, value) in entries {
+            let key = self.key(*key, path, depth)?;
+            let step = key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}")));
+            match places.get(&step).and_then(|place| last.get_mut(*place)) {
+                Some(entry) => entry.2 = *value,
+                None => {
+                    places.insert(step.clone(), last.len());
+                    last.push((key, step, *value));
+                }
+            }
+        }
+        let mut values = Vec::new();
+        for (key, step, value) in last {
+            path.push(step);
+            values.push((key, self.value(value, path, depth + 1)?));
+            path.pop();
+        }
+        Ok(values)
+    }
+
+    /// A dictionary key. Tensors and objects cannot be told apart as keys and are refused.
+    fn key(&mut self, id: Id, path: &mut Vec<Key>, depth: usize) -> Result<Value, Problem> {
+        let tensors = self.collector.tensors.len();
+        let key = self.value(id, path, depth + 1)?;
+        if self.collector.tensors.len() > tensors || matches!(key, Value::List(_) | Value::Dict(_)) {
+            return Err(Problem::malformed(self.place(path), "a dictionary key is a tensor, a list or a dictionary"));
+        }
+        Ok(key)
+    }
+
+    /// `OrderedDict`, `defaultdict`, `Counter`: items set later, or given as pairs or as a dictionary.
+    fn dictionary(&mut self, object: &Object, path: &mut Vec<Key>, depth: usize) -> Result<Value, Problem> {
+        let mut entries = Vec::new();
+        for arg in self.pickle.tuple(object.args) {
+            match self.pickle.node(*arg) {
+                Node::Dict(given) => entries.extend_from_slice(given),
+                Node::List(pairs) => {
+                    for pair in pairs {
+                        let pair = match self.pickle.node(*pair) {
+                            Node::List(pair) => pair,
+                            _ => self.pickle.tuple(*pair),
+                        };
+                        match pair {
+                            [key, value] => entries.push((*key, *value)),
+                            _ => return Err(Problem::malformed(self.place(path), "a dictionary item is no pair")),
+                        }
+                    }
+                }
+                _ => {} // the factory of a defaultdict
+            }
+        }
+        entries.extend_from_slice(&object.entries);
+        let ordered = self.pickle.meaning(object.callable) == Some(Meaning::OrderedDict);
+        Ok(Value::Dict(Dict { ordered, entries: self.entries(&entries, path, depth)? }))
+    }
+
+    fn sequence(
+        &mut self,
+        arg: Option<Id>,
+        object: &Object,
+        path: &mut Vec<Key>,
+        depth: usize,
+    ) -> Result<Vec<Value>, Problem> {
+        let mut items = match arg.map(|arg| self.pickle.node(arg)) {
+            Some(Node::List(items) | Node::Set(items)) => items.clone(),
+            Some(Node::Tuple(items)) => items.to_vec(),
+            _ => Vec::new(),
+        };
+        items.extend_from_slice(&object.items);
+        self.values(&items, path, depth)
+    }
+
+    /// An instance of a class that is not known: its arguments, attributes and items, as they are.
+    fn record(&mut self, object: &Object, path: &mut Vec<Key>, depth: usize) -> Result<Value, Problem> {
+        let (class, args) = self.constructed(object);
+        let mut fields = object.entries.clone();
+        for state in &object.state {
+            self.attributes(*state, &mut fields);
+        }
+        let fields = self.entries(&fields, path, depth)?;
+        let args = self.values(&args, path, depth)?;
+        let items = self.values(&object.items, path, depth)?;
+        Ok(Value::Record(Box::new(Record { class, args, fields, items })))
+    }
+
+    /// The class of an object and what its constructor was given.
+    fn constructed(&self, object: &Object) -> (String, Vec<Id>) {
+        let args = self.pickle.tuple(object.args);
+        match (self.pickle.meaning(object.callable), args) {
+            (Some(Meaning::Reconstructor), [class, ..]) => (self.name(*class), Vec::new()),
+            _ => (self.name(object.callable), args.to_vec()),
+        }
+    }
+
+    /// The attributes in a BUILD state: a dictionary, or a pair of one and a dictionary of slots. Any other
+    /// state stands under its own name.
+    fn attributes(&self, state: Id, fields: &mut Vec<(Id, Id)>) {
+        match self.pickle.node(state) {
+            Node::Dict(entries) => fields.extend_from_slice(entries),
+            Node::Object(object) if self.pickle.meaning(object.callable) == Some(Meaning::OrderedDict) => {
+                fields.extend_from_slice(&object.entries);
+            }
+            Node::Tuple(parts) if parts.len() == 2 => {
+                parts.iter().for_each(|part| {
+                    if let Node::Dict(entries) = self.pickle.node(*part) {
+                        fields.extend_from_slice(entries);
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// The dotted name of a global, or of a class that is referred to with its source.
+    fn name(&self, id: Id) -> String {
+        if let Some(global) = self.pickle.global(id) {
+            // Python 2's name for the module of built-in classes.
+            return global.name.replacen("__builtin__.", "builtins.", 1);
+        }
+        match self.pickle.node(id) {
+            Node::Persistent(reference) => match self.pickle.tuple(*reference) {
+                [_, class, ..] => self.name(*class),
+                _ => "an unnamed class".to_owned(),
+            },
+            _ => "an unnamed class".to_owned(),
+        }
+    }
+
+    fn text(&mut self, id: Id, path: &[Key]) -> Result<Value, Problem> {
+        let text = self.pickle.node(id).text().unwrap_or_default();
+        self.charge(text.len(), path)?;
+        Ok(Value::Text(text.into_owned()))
+    }
+
+    fn bytes(&mut self, bytes: Bytes, path: &[Key]) -> Result<Value, Problem> {
+        self.charge(bytes.len(), path)?;
+        Ok(Value::Bytes(bytes))
+    }
+
+    fn charge(&mut self, len: usize, path: &[Key]) -> Result<(), Problem> {
+        self.text_bytes = self.text_bytes.saturating_add(len);
+        self.limit(path, "the text in the metadata", self.text_bytes, limits::MAX_METADATA_BYTES)
+    }
+
+    fn visit(&mut self, path: &[Key], depth: usize) -> Result<(), Problem> {
+        self.visits += 1;
+        self.limit(path, "the depth of the objects", depth, limits::MAX_DEPTH)?;
+        self.limit(path, "the number of paths to objects", self.visits, limits::MAX_VISITS)
+    }
+
+    fn limit(&self, path: &[Key], what: &str, count: usize, limit: usize) -> Result<(), Problem> {
+        if count <= limit {
+            return Ok(());
+        }
+        // Only the first steps: the path may be what is too long.
+        let place = self.place(path.get(..8).unwrap_or(path));
+        Err(Problem::Limit { place, what: what.to_owned(), limit: limit as u64 })
+    }
+
+    fn place(&self, path: &[Key]) -> String {
+        if path.is_empty() { "the root object".to_owned() } else { format!("object `{}`", join(path)) }
+    }
+}

@@ -1,0 +1,199 @@
+//! The tar archive of PyTorch 0.1: `storages` and `tensors` hold descriptions between pickles, `pickle` the
+//! objects, which refer to tensors by number.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::reference::{dtype, key_text};
+use crate::checkpoint::Checkpoint;
+use crate::dtype::Dtype;
+use crate::error::{InFile, Problem, Result};
+use crate::format::Format;
+use crate::objects::{self, Referent, Storages};
+use crate::open::Source;
+use crate::pickle::globals::Meaning;
+use crate::pickle::machine::Persistence;
+use crate::pickle::node::{Id, Node};
+use crate::pickle::{self, Pickle};
+use crate::storage::Storage;
+use crate::tensor::{Change, View};
+
+/// Reads a tar archive.
+///
+/// # Errors
+/// When a member is missing, cut or malformed.
+pub(crate) fn read(source: &Source) -> Result<Checkpoint> {
+    read_members(source).in_file(&source.path)
+}
+
+fn read_members(source: &Source) -> std::result::Result<Checkpoint, Problem> {
+    let members = members(&source.bytes)?;
+    let member = |name: &str| {
+        members.get(name).cloned().ok_or_else(|| Problem::NotACheckpoint {
+            found: format!("the tar archive has no member `{name}`"),
+            remedy: "extract the archive and open the checkpoint inside",
+        })
+    };
+    let storages = read_storages(source, Member::new("member `storages`", member("storages")?))?;
+    let mut tensors =
+        Tensors { views: read_tensors(&storages, Member::new("member `tensors`", member("tensors")?))? };
+    let pickle = Member::new("member `pickle`", member("pickle")?).pickle()?;
+    objects::read(&source.path, Format::TorchTar, &pickle, &mut tensors)
+}
+
+/// The members' contents, as slices of the file.
+fn members(bytes: &Bytes) -> std::result::Result<HashMap<String, Bytes>, Problem> {
+    let corrupt = || Problem::malformed("the tar archive", "a header cannot be read");
+    let mut members = HashMap::new();
+    let mut archive = ::tar::Archive::new(Cursor::new(&**bytes));
+    for entry in archive.entries().map_err(|_| corrupt())? {
+        let entry = entry.map_err(|_| corrupt())?;
+        let name = entry.path().map_err(|_| corrupt())?.to_string_lossy().into_owned();
+        let (start, len) = (entry.raw_file_position(), entry.size());
+        let has = bytes.len() as u64;
+        let Some(end) = start.checked_add(len).filter(|end| *end <= has) else {
+            let place = format!("member `{name}`");
+            return Err(Problem::Truncated { place, needs: len, has: has.saturating_sub(start) });
+        };
+        members.insert(name.trim_start_matches("./").to_owned(), bytes.slice(start as usize..end as usize));
+    }
+    Ok(members)
+}
+
+/// A member that alternates between pickles and plain numbers.
+struct Member {
+    place: &'static str,
+    bytes: Bytes,
+    at: usize,
+}
+
+impl Member {
+    fn new(place: &'static str, bytes: Bytes) -> Self {
+        Member { place, bytes, at: 0 }
+    }
+
+    fn pickle(&mut self) -> std::result::Result<Pickle, Problem> {
+        let pickle = pickle::run(&self.bytes.slice(self.at..), self.place, Persistence::Allowed)?;
+        self.at += pickle.len;
+        Ok(pickle)
+    }
+
+    fn count(&mut self) -> std::result::Result<u64, Problem> {
+        let pickle = self.pickle()?;
+        let count = pickle.node(pickle.root).int().and_then(|count| u64::try_from(count).ok());
+        count.ok_or_else(|| Problem::malformed(self.place, "it does not begin with a count"))
+    }
+
+    fn take(&mut self, len: u64) -> std::result::Result<Bytes, Problem> {
+        let has = (self.bytes.len() - self.at) as u64;
+        if len > has {
+            return Err(Problem::Truncated { place: self.place.to_owned(), needs: len, has });
+        }
+        let end = self.at + len as usize;
+        let bytes = self.bytes.slice(self.at..end);
+        self.at = end;
+        Ok(bytes)
+    }
+
+    fn number(&mut self) -> std::result::Result<u64, Problem> {
+        let bytes = self.take(8)?;
+        let number = bytes.first_chunk().map(|bytes| i64::from_le_bytes(*bytes)).unwrap_or_default();
+        u64::try_from(number).map_err(|_| Problem::malformed(self.place, "a size, stride or offset is negative"))
+    }
+}
+
+/// A storage or a window of one.
+#[derive(Clone)]
+struct Window {
+    storage: Arc<Storage>,
+    dtype: Dtype,
+    start: u64,
+}
+
+/// Count, then for each storage the pickle `(key, location, class)`, the element count and the elements; last
+/// a pickled list of windows `(key, key of the whole, offset, size)`.
+fn read_storages(source: &Source, mut member: Member) -> std::result::Result<HashMap<String, Window>, Problem> {
+    let mut storages = HashMap::new();
+    for _ in 0..member.count()? {
+        let pickle = member.pickle()?;
+        let &[key, _location, class] = pickle.tuple(pickle.root) else {
+            return Err(Problem::malformed(member.place, "a storage is no tuple of three"));
+        };
+        let key = key_text(&pickle, key).unwrap_or_default();
+        let dtype = dtype(&pickle, class, &key)?.unwrap_or(Dtype::U8);
+        let len = member.number()?.saturating_mul(dtype.size() as u64);
+        let block = member.take(len)?;
+        let storage = Storage::raw(source.path.clone(), format!("storage `{key}`"), block);
+        storages.insert(key, Window { storage: storage.into(), dtype, start: 0 });
+    }
+    let views = member.pickle()?;
+    if let Node::List(items) = views.node(views.root) {
+        for item in items {
+            let window = window(&views, *item, &storages);
+            let (key, window) =
+                window.ok_or_else(|| Problem::malformed(member.place, "a view of a storage is malformed"))?;
+            storages.insert(key, window);
+        }
+    }
+    Ok(storages)
+}
+
+fn window(views: &Pickle, item: Id, storages: &HashMap<String, Window>) -> Option<(String, Window)> {
+    let &[key, whole, offset, _size] = views.tuple(item) else { return None };
+    let whole = storages.get(&key_text(views, whole)?)?;
+    let offset = u64::try_from(views.node(offset).int()?).ok()?;
+    let start = whole.start.checked_add(offset)?;
+    Some((key_text(views, key)?, Window { start, ..whole.clone() }))
+}
+
+/// Count, then for each tensor the pickle `(key, storage key, class)`, the number of dimensions (in 4 of 8
+/// bytes), sizes, strides and offset.
+fn read_tensors(
+    storages: &HashMap<String, Window>,
+    mut member: Member,
+) -> std::result::Result<HashMap<String, View>, Problem> {
+    let mut views = HashMap::new();
+    for _ in 0..member.count()? {
+        let pickle = member.pickle()?;
+        let corrupt = |rule| Problem::malformed("member `tensors`", rule);
+        let &[key, storage, class] = pickle.tuple(pickle.root) else {
+            return Err(corrupt("a tensor is no tuple of three"));
+        };
+        if pickle.meaning(class) != Some(Meaning::LegacyTensor) {
+            return Err(corrupt("a tensor's class is no tensor class"));
+        }
+        let key = key_text(&pickle, key).ok_or_else(|| corrupt("a key is neither text nor number"))?;
+        let storage = key_text(&pickle, storage).unwrap_or_default();
+        let window = storages.get(&storage).ok_or_else(|| Problem::Missing {
+            what: format!("storage `{storage}`"),
+            wanted_by: format!("tensor {key}"),
+        })?;
+        let dimensions = member.number()? & 0xffff_ffff;
+        let mut numbers = |count: u64| (0..count).map(|_| member.number()).collect::<std::result::Result<Vec<_>, _>>();
+        let shape = numbers(dimensions)?.into_iter().map(|size| size as usize).collect();
+        let strides = numbers(dimensions)?;
+        let start = numbers(1)?.first().copied().unwrap_or(0).saturating_add(window.start);
+        let place = format!("tensor {key}");
+        let bytes = window.storage.clone();
+        views.insert(key, View::strided(&place, bytes, window.dtype, shape, strides, start, Change::default())?);
+    }
+    Ok(views)
+}
+
+struct Tensors {
+    views: HashMap<String, View>,
+}
+
+impl Storages for Tensors {
+    fn resolve(&mut self, pickle: &Pickle, id: Id) -> std::result::Result<Referent, Problem> {
+        let key = key_text(pickle, id).unwrap_or_default();
+        let view = self.views.get(&key).cloned().ok_or_else(|| Problem::Missing {
+            what: format!("tensor {key}"),
+            wanted_by: "the objects' pickle".to_owned(),
+        })?;
+        Ok(Referent::Tensor(view))
+    }
+}

@@ -1,0 +1,138 @@
+//! The inert tree of everything a checkpoint holds: what a pickle or a header says, as plain data.
+
+use bytes::Bytes;
+use num_bigint::BigInt;
+
+/// One node of the tree. Nothing in it can run; its depth is at most [`crate::limits::MAX_DEPTH`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// `None`, `null`.
+    None,
+    /// A truth value.
+    Bool(bool),
+    /// An integer that fits 64 bits.
+    Int(i64),
+    /// A longer integer.
+    BigInt(BigInt),
+    /// A floating-point number.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// A byte string.
+    Bytes(Bytes),
+    /// A list.
+    List(Vec<Value>),
+    /// A tuple, also `torch.Size`.
+    Tuple(Vec<Value>),
+    /// A set or frozen set, in file order.
+    Set(Vec<Value>),
+    /// A dictionary, in file order.
+    Dict(Dict),
+    /// A class, function or constant that is referred to by its dotted name, such as `torch.float32`.
+    Name(String),
+    /// An instance of a class that exists nowhere here.
+    Record(Box<Record>),
+    /// The tensor with this index in [`crate::Checkpoint::tensors`].
+    Tensor(usize),
+    /// Something that is no tensor and no plain data, and why: an object array, a tensor without data.
+    Skipped(String),
+}
+
+/// A dictionary: entries in file order, keys of any plain kind.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Dict {
+    /// Whether it was a `collections.OrderedDict`.
+    pub ordered: bool,
+    /// Keys and values.
+    pub entries: Vec<(Value, Value)>,
+}
+
+/// An instance of an unknown class: what its constructor was given and what its state says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Dotted name of the class.
+    pub class: String,
+    /// Arguments of its construction.
+    pub args: Vec<Value>,
+    /// Attributes and, for a subclass of dict, entries.
+    pub fields: Vec<(Value, Value)>,
+    /// Elements, for a subclass of list.
+    pub items: Vec<Value>,
+}
+
+impl Value {
+    /// A dictionary of text keys, as the formats with a fixed header give it.
+    pub fn dict(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
+        let entries = entries.into_iter().map(|(key, value)| (Value::Text(key), value)).collect();
+        Value::Dict(Dict { ordered: false, entries })
+    }
+
+    /// Looks up one step of a path: a key of a dictionary or a record, or an index of a list or a tuple.
+    pub fn get(&self, key: &Key) -> Option<&Value> {
+        let find = |entries: &'_ [(Value, Value)]| {
+            entries.iter().position(|(candidate, _)| candidate.as_key().as_ref() == Some(key))
+        };
+        let at = |items: &'_ [Value]| match key {
+            Key::Index(index) => usize::try_from(*index).ok().filter(|index| *index < items.len()),
+            Key::Text(_) => None,
+        };
+        match self {
+            Value::Dict(dict) => dict.entries.get(find(&dict.entries)?).map(|(_, value)| value),
+            Value::Record(record) => match find(&record.fields) {
+                Some(index) => record.fields.get(index).map(|(_, value)| value),
+                None => record.items.get(at(&record.items)?),
+            },
+            Value::List(items) | Value::Tuple(items) | Value::Set(items) => items.get(at(items)?),
+            _ => None,
+        }
+    }
+
+    /// This value as a step of a path, if it can be one.
+    pub fn as_key(&self) -> Option<Key> {
+        match self {
+            Value::Text(text) => Some(Key::Text(text.clone())),
+            Value::Int(number) => Some(Key::Index(*number)),
+            Value::Name(name) => Some(Key::Text(name.clone())),
+            _ => None,
+        }
+    }
+
+    /// Whether a tensor stands anywhere inside.
+    pub fn holds_tensor(&self) -> bool {
+        match self {
+            Value::Tensor(_) => true,
+            Value::List(items) | Value::Tuple(items) | Value::Set(items) => {
+                items.iter().any(Value::holds_tensor)
+            }
+            Value::Dict(dict) => dict.entries.iter().any(|(_, value)| value.holds_tensor()),
+            Value::Record(record) => {
+                record.fields.iter().any(|(_, value)| value.holds_tensor())
+                    || record.items.iter().chain(&record.args).any(Value::holds_tensor)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// One step of the path from the root of a checkpoint to a tensor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A text key. A whole module contributes the full `state_dict` name as one of these.
+    Text(String),
+    /// An integer key or a position in a list.
+    Index(i64),
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Key::Text(text) => f.write_str(text),
+            Key::Index(index) => write!(f, "{index}"),
+        }
+    }
+}
+
+/// Joins the steps of a path with dots: the flat name of a tensor.
+pub fn join(path: &[Key]) -> String {
+    path.iter().map(Key::to_string).collect::<Vec<_>>().join(".")
+}

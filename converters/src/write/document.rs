@@ -1,0 +1,116 @@
+//! The tree of a checkpoint as a pickle of plain objects.
+//!
+//! What the target cannot hold (instances of unknown classes, for the most part) is left out and noted. In a
+//! list its place is kept by `None`.
+
+use crate::checkpoint::Note;
+use crate::pickle::write::PickleWriter;
+use crate::value::{Dict, Key, Value, join};
+
+/// Writes the tree; `tensor` writes the tensor with a given index.
+pub(super) struct DocumentWriter<'a, T> {
+    pub(super) pickle: PickleWriter,
+    /// Called for each tensor, in document order.
+    pub(super) tensor: T,
+    pub(super) dropped: &'a mut Vec<Note>,
+    /// Whether names such as `torch.float32` can be read back.
+    pub(super) torch_names: bool,
+}
+
+impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
+    /// Writes `value`, which stands at `path`.
+    pub(super) fn value(&mut self, value: &Value, path: &mut Vec<Key>) {
+        match value {
+            Value::None => self.pickle.none(),
+            Value::Bool(truth) => self.pickle.bool(*truth),
+            Value::Int(number) => self.pickle.int(*number),
+            Value::BigInt(number) => self.pickle.big_int(number),
+            Value::Float(number) => self.pickle.float(*number),
+            Value::Text(text) => self.pickle.text(text),
+            Value::Bytes(bytes) => self.pickle.bytes(bytes),
+            Value::Tensor(index) => (self.tensor)(&mut self.pickle, *index),
+            Value::Name(name) => match name.split_once('.') {
+                Some((module, name)) if self.is_torch_dtype(value) => self.pickle.global(module, name),
+                _ => self.pickle.none(),
+            },
+            Value::List(items) => {
+                self.pickle.list_begin();
+                self.items(items, path);
+                self.pickle.list_end();
+            }
+            Value::Tuple(items) => {
+                self.pickle.mark();
+                self.items(items, path);
+                self.pickle.tuple_end();
+            }
+            Value::Set(items) => {
+                self.pickle.set_begin();
+                self.items(items, path);
+                self.pickle.set_end();
+            }
+            Value::Dict(dict) => self.dict(dict, path),
+            Value::Record(_) | Value::Skipped(_) => self.pickle.none(),
+        }
+    }
+
+    fn items(&mut self, items: &[Value], path: &mut Vec<Key>) {
+        for (index, item) in items.iter().enumerate() {
+            path.push(Key::Index(index as i64));
+            self.can_hold(item, path);
+            self.value(item, path);
+            path.pop();
+        }
+    }
+
+    fn dict(&mut self, dict: &Dict, path: &mut Vec<Key>) {
+        self.pickle.dict_begin(dict.ordered);
+        for (key, value) in &dict.entries {
+            path.push(key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}"))));
+            if self.can_hold_key(key, path) && self.can_hold(value, path) {
+                self.value(key, path);
+                self.value(value, path);
+            }
+            path.pop();
+        }
+        self.pickle.dict_end();
+    }
+
+    fn can_hold_key(&mut self, key: &Value, path: &[Key]) -> bool {
+        let plain = !matches!(key, Value::Record(_) | Value::Name(_) | Value::Skipped(_) | Value::Set(_));
+        if !plain {
+            self.drop(path, "its key is not plain data".to_owned());
+        }
+        plain
+    }
+
+    /// Whether the value can be written; notes it when not.
+    fn can_hold(&mut self, value: &Value, path: &[Key]) -> bool {
+        let reason = match value {
+            Value::Record(record) => format!("an instance of {}", record.class),
+            Value::Name(_) if self.is_torch_dtype(value) => return true,
+            Value::Name(name) => format!("the class or function {name}"),
+            // Noted when it was read.
+            Value::Skipped(_) => return false,
+            _ => return true,
+        };
+        self.drop(path, reason);
+        false
+    }
+
+    fn drop(&mut self, path: &[Key], reason: String) {
+        self.dropped.push(Note { name: join(path), reason });
+    }
+
+    fn is_torch_dtype(&self, value: &Value) -> bool {
+        use crate::pickle::globals::{Meaning, meaning};
+        match value {
+            Value::Name(name) if self.torch_names => {
+                let split = name.rsplit_once('.');
+                split.is_some_and(|(module, name)| {
+                    matches!(meaning(module, name), Some(Meaning::TorchDtype(_)))
+                })
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A Jittor pickle: protocol 4, tensors as numpy arrays, the checksum at the end.
+//!
+//! `jt.load` returns arrays as they are and `Module.load_parameters` takes them. Wrapping them in `jittor.Var`
+//! would narrow `f64` and `i64` when the file is read, and need Jittor to read it at all.
+
+use super::Tensors;
+use super::document::DocumentWriter;
+use super::layout::{Plan, Tail};
+use super::safetensors;
+use crate::checkpoint::{Checkpoint, Note};
+use crate::numpy::dtype::descr;
+use crate::pickle::write::PickleWriter;
+use crate::tensor::Tensor;
+
+/// Lays the pickle out: its opcodes and, in between, the elements.
+pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
+    safetensors::drop_header(checkpoint, dropped, "a pickle");
+    let mut plan = Plan::new();
+    let mut document = DocumentWriter {
+        pickle: PickleWriter::new(4),
+        tensor: |pickle: &mut PickleWriter, index: usize| {
+            let Some(tensor) = tensors.all.get(index) else { return pickle.none() };
+            let len = tensors.byte_len(tensor);
+            begin_array(pickle, tensor, descr(tensors.dtype(tensor)).unwrap_or_default(), len);
+            plan.bytes(pickle.take());
+            plan.tensor(index, len);
+            end_array(pickle);
+        },
+        dropped,
+        torch_names: false,
+    };
+    document.value(checkpoint.document(), &mut Vec::new());
+    let rest = document.pickle.finish();
+    plan.bytes(rest);
+    plan.set_tail(Tail::JittorTrailer);
+    plan
+}
+
+/// `_reconstruct(ndarray, (0,), b'b')` and its state `(1, shape, dtype, is_fortran, `, then the byte string's
+/// header. `numpy.core` is the name that numpy 1 and 2 both read.
+fn begin_array(pickle: &mut PickleWriter, tensor: &Tensor, descr: &str, len: u64) {
+    pickle.global("numpy.core.multiarray", "_reconstruct");
+    pickle.mark();
+    pickle.global("numpy", "ndarray");
+    pickle.sizes([0]);
+    pickle.bytes(b"b");
+    pickle.tuple_end();
+    pickle.reduce();
+
+    pickle.mark();
+    pickle.int(1);
+    pickle.sizes(tensor.shape().iter().map(|size| *size as u64));
+    write_dtype(pickle, descr);
+    pickle.bool(false);
+    pickle.bytes_header(len);
+}
+
+fn end_array(pickle: &mut PickleWriter) {
+    pickle.tuple_end();
+    pickle.build();
+}
+
+/// `dtype(kind, False, True)` with the state `(3, order, None, None, None, -1, -1, 0)`.
+fn write_dtype(pickle: &mut PickleWriter, descr: &str) {
+    let (order, kind) = descr.split_at_checked(1).unwrap_or_default();
+    pickle.global("numpy", "dtype");
+    pickle.mark();
+    pickle.text(kind);
+    pickle.bool(false);
+    pickle.bool(true);
+    pickle.tuple_end();
+    pickle.reduce();
+    pickle.mark();
+    pickle.int(3);
+    pickle.text(order);
+    (0..3).for_each(|_| pickle.none());
+    pickle.int(-1);
+    pickle.int(-1);
+    pickle.int(0);
+    pickle.tuple_end();
+    pickle.build();
+}

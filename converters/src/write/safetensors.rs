@@ -1,0 +1,101 @@
+//! safetensors files: header, elements in order of decreasing size of their type, so that all are aligned.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::Tensors;
+use super::layout::Plan;
+use crate::checkpoint::{Checkpoint, Note};
+use crate::json;
+use crate::safetensors::header::{METADATA, dtype_name};
+use crate::value::{Key, Value, join};
+
+/// The header is padded with spaces to a multiple of this, so that the elements are aligned in the file.
+const ALIGNMENT: usize = 8;
+
+/// Lays the file out. The header lists tensors in their own order, whatever the order of the elements.
+pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
+    let mut order: Vec<usize> = (0..tensors.all.len()).collect();
+    let size = |index: &usize| tensors.all.get(*index).map_or(0, |tensor| tensors.dtype(tensor).size());
+    order.sort_by_key(|index| std::cmp::Reverse(size(index)));
+    let mut starts = vec![0; tensors.all.len()];
+    let mut at = 0;
+    for index in &order {
+        if let (Some(start), Some(tensor)) = (starts.get_mut(*index), tensors.all.get(*index)) {
+            *start = at;
+            at += tensors.byte_len(tensor);
+        }
+    }
+
+    let mut header = Map::new();
+    let metadata = texts(checkpoint, dropped);
+    if !metadata.is_empty() {
+        header.insert(METADATA.to_owned(), Json::Object(metadata));
+    }
+    for (tensor, start) in tensors.all.iter().zip(&starts) {
+        let entry = json!({
+            "dtype": dtype_name(tensors.dtype(tensor)),
+            "shape": tensor.shape(),
+            "data_offsets": [start, start + tensors.byte_len(tensor)],
+        });
+        header.insert(tensor.name().to_owned(), entry);
+    }
+    let mut text = Json::Object(header).to_string().into_bytes();
+    text.resize(text.len().next_multiple_of(ALIGNMENT), b' ');
+
+    let mut plan = Plan::new();
+    plan.bytes([&(text.len() as u64).to_le_bytes(), &*text].concat());
+    for index in order {
+        plan.tensor(index, tensors.all.get(index).map_or(0, |tensor| tensors.byte_len(tensor)));
+    }
+    plan
+}
+
+/// The metadata as texts, all that the format holds: dictionaries are flattened with dots, lists and numbers
+/// become JSON.
+fn texts(checkpoint: &Checkpoint, dropped: &mut Vec<Note>) -> Map<String, Json> {
+    let mut flat = Flat { texts: Map::new(), dropped, seen: HashSet::new() };
+    flat.add(&checkpoint.metadata(), &mut Vec::new());
+    flat.texts
+}
+
+struct Flat<'a> {
+    texts: Map<String, Json>,
+    dropped: &'a mut Vec<Note>,
+    seen: HashSet<String>,
+}
+
+impl Flat<'_> {
+    fn add(&mut self, value: &Value, path: &mut Vec<Key>) {
+        let text = match value {
+            Value::Dict(dict) if !dict.entries.is_empty() || path.is_empty() => {
+                for (key, value) in &dict.entries {
+                    path.push(key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}"))));
+                    self.add(value, path);
+                    path.pop();
+                }
+                return;
+            }
+            // Noted when it was read.
+            Value::Skipped(_) => return,
+            Value::Text(text) => Ok(text.clone()),
+            other => json::plain(other).map(|json| json.to_string()),
+        };
+        let name = join(path);
+        match text {
+            Ok(text) if self.seen.insert(name.clone()) => drop(self.texts.insert(name, Json::String(text))),
+            Ok(_) => self.dropped.push(Note { name, reason: "another entry has this name".to_owned() }),
+            Err(reason) => self.dropped.push(Note { name, reason }),
+        }
+    }
+}
+
+/// Notes the entries of a container header that `target` has no place for.
+pub(super) fn drop_header(checkpoint: &Checkpoint, dropped: &mut Vec<Note>, target: &str) {
+    let Value::Dict(dict) = checkpoint.header() else { return };
+    for (key, _) in &dict.entries {
+        let name = key.as_key().map(|key| key.to_string()).unwrap_or_default();
+        dropped.push(Note { name, reason: format!("{target} has no place for file metadata") });
+    }
+}

@@ -1,0 +1,120 @@
+//! The zip archive as `torch.save` writes it, readable with `weights_only=True`.
+
+use super::document::DocumentWriter;
+use super::layout::{Content, Plan};
+use super::zip::Zip;
+use super::{Tensors, safetensors};
+use crate::checkpoint::{Checkpoint, Note};
+use crate::dtype::Dtype;
+use crate::pickle::write::PickleWriter;
+use crate::tensor::Tensor;
+
+/// `torch.save` aligns storages to this (`torch.serialization`, storage_alignment).
+const ALIGNMENT: u64 = 64;
+/// The folder of every record. `torch.save` takes the file's stem; a constant keeps equal files equal.
+const PREFIX: &str = "archive";
+
+/// Lays the archive out: the pickle, the small records, the storages.
+pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
+    safetensors::drop_header(checkpoint, dropped, "a PyTorch archive");
+    let mut storages: Vec<usize> = Vec::new();
+    let mut document = DocumentWriter {
+        pickle: PickleWriter::new(2),
+        tensor: |pickle: &mut PickleWriter, index: usize| {
+            let Some(tensor) = tensors.all.get(index) else { return pickle.none() };
+            // Tied weights stay tied: one storage under two names.
+            let same = |other: &usize| tensors.all.get(*other).is_some_and(|other| other.is_same_view(tensor));
+            let key = storages.iter().position(same).unwrap_or_else(|| {
+                storages.push(index);
+                storages.len() - 1
+            });
+            write_tensor(pickle, tensor, tensors.dtype(tensor), key);
+        },
+        dropped,
+        torch_names: true,
+    };
+    document.value(checkpoint.document(), &mut Vec::new());
+    let pickle = document.pickle.finish();
+
+    let (mut plan, mut zip) = (Plan::new(), Zip::default());
+    let mut small = |name: &str, content: Vec<u8>, plan: &mut Plan| {
+        let len = content.len() as u64;
+        zip.record(plan, &format!("{PREFIX}/{name}"), ALIGNMENT, vec![(Content::Bytes(content), len)]);
+    };
+    small("data.pkl", pickle, &mut plan);
+    small(".format_version", b"1".to_vec(), &mut plan);
+    small(".storage_alignment", b"64".to_vec(), &mut plan);
+    small("byteorder", b"little".to_vec(), &mut plan);
+    for (key, index) in storages.iter().enumerate() {
+        let len = tensors.all.get(*index).map_or(0, |tensor| tensors.byte_len(tensor));
+        let contents = vec![(Content::Tensor(*index), len)];
+        zip.record(&mut plan, &format!("{PREFIX}/data/{key}"), ALIGNMENT, contents);
+    }
+    let version = b"3\n".to_vec();
+    zip.record(&mut plan, &format!("{PREFIX}/version"), ALIGNMENT, vec![(Content::Bytes(version), 2)]);
+    zip.finish(&mut plan);
+    plan
+}
+
+/// `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`, or version 3 with the element
+/// type for those that have no storage class.
+fn write_tensor(pickle: &mut PickleWriter, tensor: &Tensor, dtype: Dtype, key: usize) {
+    let class = storage_class(dtype);
+    let function = if class.is_some() { "_rebuild_tensor_v2" } else { "_rebuild_tensor_v3" };
+    pickle.global("torch._utils", function);
+    pickle.mark();
+
+    pickle.mark();
+    pickle.text("storage");
+    match class {
+        Some(class) => pickle.global("torch", class),
+        None => pickle.global("torch.storage", "UntypedStorage"),
+    }
+    pickle.text(&key.to_string());
+    pickle.text("cpu");
+    let elements = tensor.elements();
+    pickle.int(if class.is_some() { elements } else { elements * dtype.size() as u64 } as i64);
+    pickle.tuple_end();
+    pickle.persistent();
+
+    pickle.int(0);
+    pickle.sizes(tensor.shape().iter().map(|size| *size as u64));
+    pickle.sizes(crate::tensor::row_major(tensor.shape()));
+    pickle.bool(false);
+    pickle.empty_ordered_dict();
+    if class.is_none() {
+        pickle.global("torch", dtype_name(dtype));
+    }
+    pickle.tuple_end();
+    pickle.reduce();
+}
+
+/// The storage class of `torch`; types that came later have none.
+fn storage_class(dtype: Dtype) -> Option<&'static str> {
+    Some(match dtype {
+        Dtype::F64 => "DoubleStorage",
+        Dtype::F32 => "FloatStorage",
+        Dtype::F16 => "HalfStorage",
+        Dtype::Bf16 => "BFloat16Storage",
+        Dtype::I64 => "LongStorage",
+        Dtype::I32 => "IntStorage",
+        Dtype::I16 => "ShortStorage",
+        Dtype::I8 => "CharStorage",
+        Dtype::U8 => "ByteStorage",
+        Dtype::Bool => "BoolStorage",
+        Dtype::C64 => "ComplexFloatStorage",
+        Dtype::C128 => "ComplexDoubleStorage",
+        Dtype::F8E4M3 | Dtype::F8E5M2 | Dtype::U64 | Dtype::U32 | Dtype::U16 => return None,
+    })
+}
+
+/// The name in `torch` of the types without a storage class.
+fn dtype_name(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F8E4M3 => "float8_e4m3fn",
+        Dtype::F8E5M2 => "float8_e5m2",
+        Dtype::U64 => "uint64",
+        Dtype::U32 => "uint32",
+        _ => "uint16",
+    }
+}
