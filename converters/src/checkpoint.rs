@@ -9,7 +9,7 @@ use crate::error::{Error, InFile, Problem, Result};
 use crate::format::Format;
 use crate::jittor::trailer;
 use crate::tensor::{Tensor, View};
-use crate::value::{Dict, Key, Value, join};
+use crate::value::{Dict, Key, Record, Value, join};
 
 /// A class or function that a pickle names, and what the reader made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,12 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// A checkpoint whose only content is named tensors: formats without nesting.
-    pub(crate) fn flat(path: &Path, format: Format, tensors: Vec<Tensor>, header: Value) -> Result<Checkpoint> {
+    pub(crate) fn flat(
+        path: &Path,
+        format: Format,
+        tensors: Vec<Tensor>,
+        header: Value,
+    ) -> Result<Checkpoint> {
         let entries = tensors.iter().enumerate().map(|(i, tensor)| {
             let key = tensor.path().first().cloned().unwrap_or(Key::Text(String::new()));
             (key.to_string(), Value::Tensor(i))
@@ -97,8 +102,8 @@ impl Checkpoint {
         &self.header
     }
 
-    /// Everything that is not a tensor: the document without tensors and without the branches that held only
-    /// tensors, and the header's entries.
+    /// Everything that is not a tensor: the header's entries and the document without tensors and without the
+    /// branches that held nothing else. A module stands in it as a record of its attributes.
     pub fn metadata(&self) -> Value {
         let mut entries = match &self.header {
             Value::Dict(dict) => dict.entries.clone(),
@@ -109,7 +114,10 @@ impl Checkpoint {
             Some(Value::Dict(dict)) => entries.extend(dict.entries),
             Some(other) => entries.push((Value::Text(String::new()), other)),
         }
-        Value::Dict(Dict { ordered: false, entries })
+        Value::Dict(Dict {
+            ordered: false,
+            entries,
+        })
     }
 
     /// Every class and function that a pickle names, in order of appearance.
@@ -134,7 +142,11 @@ impl Checkpoint {
             }
             group.push(tensor.name());
         }
-        order.iter().filter_map(|id| groups.remove(id)).filter(|group| group.len() > 1).collect()
+        order
+            .iter()
+            .filter_map(|id| groups.remove(id))
+            .filter(|group| group.len() > 1)
+            .collect()
     }
 
     /// Whether every checksum of the file has been compared with the data.
@@ -173,7 +185,10 @@ impl Checkpoint {
     pub fn at_root(&self, root: &str) -> Result<Checkpoint> {
         let fail = |problem| Error::new(&self.path, problem);
         let (steps, value) = find(&self.document, root).ok_or_else(|| {
-            fail(Problem::NoSuchRoot { root: root.to_owned(), present: branches(&self.document) })
+            fail(Problem::NoSuchRoot {
+                root: root.to_owned(),
+                present: branches(&self.document),
+            })
         })?;
         let mut part = Checkpoint {
             tensors: Vec::new(),
@@ -191,6 +206,31 @@ impl Checkpoint {
         }
         part.check_names()?;
         Ok(part)
+    }
+
+    /// The checkpoint with tensors renamed: `rename` gives a new flat name, or `None` to keep the old one.
+    ///
+    /// In a nested checkpoint a tensor stays in its dictionary, so its new name has to begin with the path of
+    /// that.
+    ///
+    /// # Errors
+    /// [`Problem::CannotRename`] when it does not, or when the tensor stands in a list;
+    /// [`Problem::AmbiguousName`] when two tensors get one name.
+    pub fn renamed(&self, rename: &mut dyn FnMut(&str) -> Option<String>) -> Result<Checkpoint> {
+        let mut renamed = self.clone();
+        for tensor in &mut renamed.tensors {
+            let Some(name) = rename(tensor.name()) else {
+                continue;
+            };
+            let path = renamed_path(tensor, &name).in_file(&self.path)?;
+            *tensor = tensor.at(path);
+        }
+        let tensors = &renamed.tensors;
+        rekey(&mut renamed.document, &mut |index| {
+            tensors.get(index).and_then(|tensor| tensor.path().last())
+        });
+        renamed.check_names()?;
+        Ok(renamed)
     }
 
     /// Refuses two different tensors of one flat name.
@@ -212,6 +252,61 @@ impl Checkpoint {
     }
 }
 
+/// The path of `tensor` under a new flat name, in the same dictionary.
+fn renamed_path(tensor: &Tensor, name: &str) -> std::result::Result<Vec<Key>, Problem> {
+    let cannot = |why| Problem::CannotRename {
+        tensor: tensor.name().to_owned(),
+        name: name.to_owned(),
+        why,
+    };
+    let Some((Key::Text(_), container)) = tensor.path().split_last() else {
+        return Err(cannot("it has no name of its own"));
+    };
+    let rest = match container {
+        [] => Some(name),
+        _ => name
+            .strip_prefix(&join(container))
+            .and_then(|rest| rest.strip_prefix('.')),
+    };
+    let rest = rest.ok_or_else(|| cannot("that would move it out of its dictionary"))?;
+    Ok(container
+        .iter()
+        .cloned()
+        .chain([Key::Text(rest.to_owned())])
+        .collect())
+}
+
+/// Gives the dictionary entries of tensors the keys that `key` says.
+fn rekey<'a>(value: &mut Value, key: &mut dyn FnMut(usize) -> Option<&'a Key>) {
+    match value {
+        Value::List(items) | Value::Tuple(items) | Value::Set(items) => {
+            items.iter_mut().for_each(|item| rekey(item, key));
+        }
+        Value::Dict(dict) => rekey_entries(dict, key),
+        Value::Module(module) => rekey_entries(&mut module.state, key),
+        Value::Record(record) => {
+            let fields = record.fields.iter_mut().map(|(_, value)| value);
+            fields
+                .chain(&mut record.items)
+                .for_each(|value| rekey(value, key));
+        }
+        _ => {}
+    }
+}
+
+fn rekey_entries<'a>(dict: &mut Dict, key: &mut dyn FnMut(usize) -> Option<&'a Key>) {
+    for (name, value) in &mut dict.entries {
+        match value {
+            Value::Tensor(index) => {
+                if let Some(Key::Text(text)) = key(*index) {
+                    *name = Value::Text(text.clone());
+                }
+            }
+            other => rekey(other, key),
+        }
+    }
+}
+
 /// A path whose steps can be told apart although keys may contain dots.
 fn show_path(path: &[Key]) -> String {
     path.iter().map(|key| format!("[{key}]")).collect()
@@ -226,7 +321,9 @@ fn find<'a>(value: &'a Value, root: &str) -> Option<(usize, &'a Value)> {
     for end in ends {
         let (head, rest) = (root.get(..end)?, root.get(end..)?);
         let index = head.parse().ok().map(Key::Index);
-        let next = value.get(&Key::Text(head.to_owned())).or_else(|| value.get(&index?));
+        let next = value
+            .get(&Key::Text(head.to_owned()))
+            .or_else(|| value.get(&index?));
         if let Some(next) = next {
             if let Some((steps, found)) = find(next, rest.strip_prefix('.').unwrap_or(rest)) {
                 return Some((steps + 1, found));
@@ -238,10 +335,14 @@ fn find<'a>(value: &'a Value, root: &str) -> Option<(usize, &'a Value)> {
 
 /// The top-level keys, for a message.
 fn branches(document: &Value) -> String {
-    let Value::Dict(dict) = document else { return "no named parts".to_owned() };
+    let Value::Dict(dict) = document else {
+        return "no named parts".to_owned();
+    };
     let with_tensors = dict.entries.iter().filter(|(_, value)| value.holds_tensor());
-    let mut names: Vec<String> =
-        with_tensors.filter_map(|(key, _)| key.as_key()).map(|key| format!("`{key}`")).collect();
+    let mut names: Vec<String> = with_tensors
+        .filter_map(|(key, _)| key.as_key())
+        .map(|key| format!("`{key}`"))
+        .collect();
     if names.len() > 8 {
         names.truncate(8);
         names.push("...".to_owned());
@@ -258,12 +359,32 @@ fn renumber(value: &Value, number: &mut dyn FnMut(usize) -> Option<usize>) -> Va
         Value::Set(items) => Value::Set(all(items)),
         Value::Tensor(index) => number(*index).map_or(Value::None, Value::Tensor),
         Value::Dict(dict) => {
-            let entries = dict.entries.iter().map(|(key, value)| (key.clone(), renumber(value, number)));
-            Value::Dict(Dict { ordered: dict.ordered, entries: entries.collect() })
+            let entries = dict
+                .entries
+                .iter()
+                .map(|(key, value)| (key.clone(), renumber(value, number)));
+            Value::Dict(Dict {
+                ordered: dict.ordered,
+                entries: entries.collect(),
+            })
+        }
+        Value::Module(module) => {
+            let mut module = module.clone();
+            module
+                .state
+                .entries
+                .iter_mut()
+                .for_each(|(_, value)| *value = renumber(value, number));
+            Value::Module(module)
         }
         Value::Record(record) => {
             let mut record = record.clone();
-            for value in record.fields.iter_mut().map(|(_, value)| value).chain(&mut record.items) {
+            for value in record
+                .fields
+                .iter_mut()
+                .map(|(_, value)| value)
+                .chain(&mut record.items)
+            {
                 *value = renumber(value, number);
             }
             Value::Record(record)
@@ -279,23 +400,43 @@ fn prune(value: &Value) -> Option<Value> {
         (!kept.is_empty() || items.is_empty()).then_some(kept)
     };
     let entries_of = |entries: &[(Value, Value)]| {
-        let kept: Vec<_> =
-            entries.iter().filter_map(|(key, value)| Some((key.clone(), prune(value)?))).collect();
+        let kept: Vec<_> = entries
+            .iter()
+            .filter_map(|(key, value)| Some((key.clone(), prune(value)?)))
+            .collect();
         (!kept.is_empty() || entries.is_empty()).then_some(kept)
     };
     match value {
-        Value::Tensor(_) => None,
+        // What was skipped stands in the notes.
+        Value::Tensor(_) | Value::Skipped(_) => None,
         Value::List(items) => some_of(items).map(Value::List),
         Value::Tuple(items) => some_of(items).map(Value::Tuple),
         Value::Set(items) => some_of(items).map(Value::Set),
         Value::Dict(dict) => {
             let entries = entries_of(&dict.entries)?;
-            Some(Value::Dict(Dict { ordered: dict.ordered, entries }))
+            Some(Value::Dict(Dict {
+                ordered: dict.ordered,
+                entries,
+            }))
+        }
+        Value::Module(module) => {
+            let (class, fields) = (module.class.clone(), entries_of(&module.attributes)?);
+            let record = Record {
+                class,
+                args: Vec::new(),
+                fields,
+                items: Vec::new(),
+            };
+            (!record.fields.is_empty()).then(|| Value::Record(Box::new(record)))
         }
         Value::Record(record) => {
             let mut record = record.clone();
-            record.fields.retain_mut(|(_, value)| prune(value).map(|kept| *value = kept).is_some());
-            record.items.retain_mut(|value| prune(value).map(|kept| *value = kept).is_some());
+            record
+                .fields
+                .retain_mut(|(_, value)| prune(value).map(|kept| *value = kept).is_some());
+            record
+                .items
+                .retain_mut(|value| prune(value).map(|kept| *value = kept).is_some());
             Some(Value::Record(record))
         }
         other => Some(other.clone()),
@@ -318,7 +459,10 @@ impl Collector {
 
     /// Notes something that is left out and returns the leaf that stands for it.
     pub(crate) fn skip(&mut self, path: &[Key], reason: String) -> Value {
-        self.notes.push(Note { name: join(path), reason: reason.clone() });
+        self.notes.push(Note {
+            name: join(path),
+            reason: reason.clone(),
+        });
         Value::Skipped(reason)
     }
 }
@@ -330,7 +474,10 @@ mod tests {
     #[test]
     fn roots_are_found_through_keys_with_dots() {
         let leaf = Value::dict([("c".to_owned(), Value::Int(1))]);
-        let tree = Value::dict([("a.b".to_owned(), leaf), ("l".to_owned(), Value::List(vec![Value::Int(2)]))]);
+        let tree = Value::dict([
+            ("a.b".to_owned(), leaf),
+            ("l".to_owned(), Value::List(vec![Value::Int(2)])),
+        ]);
         assert_eq!(find(&tree, "a.b.c").unwrap(), (2, &Value::Int(1)));
         assert_eq!(find(&tree, "l.0").unwrap(), (2, &Value::Int(2)));
         assert!(find(&tree, "a.c").is_none());

@@ -64,7 +64,10 @@ pub struct Error {
 impl Error {
     /// Says that `problem` was met in `file`.
     pub fn new(file: impl Into<PathBuf>, problem: Problem) -> Self {
-        Error { file: file.into(), problem: Box::new(problem) }
+        Error {
+            file: file.into(),
+            problem: Box::new(problem),
+        }
     }
 
     /// The file at fault.
@@ -85,7 +88,13 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\n  {}", self.file.display(), self.problem, self.problem.remedy())
+        write!(
+            f,
+            "{}: {}\n  {}",
+            self.file.display(),
+            self.problem,
+            self.problem.remedy()
+        )
     }
 }
 
@@ -267,6 +276,16 @@ pub enum Problem {
         /// Path of the second.
         second: String,
     },
+    /// A new name does not fit where the tensor stands.
+    #[error("tensor `{tensor}` cannot be renamed to `{name}`: {why}")]
+    CannotRename {
+        /// Its name.
+        tensor: String,
+        /// The name it was to get.
+        name: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// A path given with `--root` leads nowhere.
     #[error("there is nothing at `{root}`; the file has {present}")]
     NoSuchRoot {
@@ -281,7 +300,8 @@ pub enum Problem {
 }
 
 const DAMAGED: &str = "the file is damaged: compare its size and checksum with the source and fetch it again";
-const INCOMPLETE: &str = "probably an interrupted download: compare its size with the source and fetch it again";
+const INCOMPLETE: &str =
+    "probably an interrupted download: compare its size with the source and fetch it again";
 const UNTRUSTED: &str = "do not open it with torch.load or pickle; get the weights from a source you trust, or have \
                          its author save model.state_dict() alone";
 const TOO_BIG: &str = "docs/security.md lists the limits; a genuine checkpoint stays far below them";
@@ -302,7 +322,9 @@ impl Problem {
             | Problem::ForbiddenOperation { .. }
             | Problem::ForbiddenPath { .. } => ErrorClass::Forbidden,
             Problem::Limit { .. } => ErrorClass::Limit,
-            Problem::Unsupported { .. } | Problem::DtypeNotWritable { .. } => ErrorClass::Unsupported,
+            Problem::Unsupported { .. } | Problem::DtypeNotWritable { .. } | Problem::CannotRename { .. } => {
+                ErrorClass::Unsupported
+            }
             Problem::AmbiguousName { .. } => ErrorClass::AmbiguousName,
             Problem::NoTensors => ErrorClass::NoTensors,
         }
@@ -312,9 +334,9 @@ impl Problem {
     pub fn remedy(&self) -> &'static str {
         match self {
             Problem::Io(_) => "check the path and its permissions, and the space left on the disk",
-            Problem::Directory { unpacked_archive: true } => {
-                "zip it again without compression (zip -0 -r model.pth FOLDER) and open the archive"
-            }
+            Problem::Directory {
+                unpacked_archive: true,
+            } => "zip it again without compression (zip -0 -r model.pth FOLDER) and open the archive",
             Problem::Directory { .. } => "name the checkpoint file inside it",
             Problem::NotRegularFile => "write its content to a file and open that",
             Problem::NotACheckpoint { remedy, .. } | Problem::Unsupported { remedy, .. } => remedy,
@@ -330,14 +352,20 @@ impl Problem {
             Problem::DtypeNotWritable { .. } => {
                 "choose another target format, or cast floating-point tensors with --dtype f32"
             }
-            Problem::AmbiguousName { .. } => "choose one part of the file with --root, or rename with --rename",
+            Problem::AmbiguousName { .. } => {
+                "choose one part of the file with --root, or rename with --rename"
+            }
+            Problem::CannotRename { .. } => "take its dictionary alone with --root, and rename in that",
             Problem::NoSuchRoot { .. } => "name one of these, with dots between the levels",
             Problem::NoTensors => "check that this is the file meant; port inspect shows what it holds",
         }
     }
 
     pub(crate) fn malformed(place: impl Into<String>, rule: &'static str) -> Problem {
-        Problem::Malformed { place: place.into(), rule }
+        Problem::Malformed {
+            place: place.into(),
+            rule,
+        }
     }
 
     pub(crate) fn unsupported(
@@ -345,6 +373,10 @@ impl Problem {
         what: impl Into<String>,
         remedy: &'static str,
     ) -> Problem {
-        Problem::Unsupported { place: place.into(), what: what.into(), remedy }
+        Problem::Unsupported {
+            place: place.into(),
+            what: what.into(),
+            remedy,
+        }
     }
 }

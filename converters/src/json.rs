@@ -12,7 +12,9 @@ pub fn describe(value: &Value) -> Json {
         Value::Bool(truth) => json!(truth),
         Value::Int(number) => json!(number),
         Value::BigInt(number) => json!(number.to_string()),
-        Value::Float(number) => Number::from_f64(*number).map_or_else(|| json!(number.to_string()), Json::Number),
+        Value::Float(number) => {
+            Number::from_f64(*number).map_or_else(|| json!(number.to_string()), Json::Number)
+        }
         Value::Text(text) => json!(text),
         Value::Bytes(bytes) => json!({ "class": "builtins.bytes", "length": bytes.len() }),
         Value::List(items) | Value::Tuple(items) => items.iter().map(describe).collect(),
@@ -22,6 +24,11 @@ pub fn describe(value: &Value) -> Json {
         Value::Dict(dict) => Json::Object(object(&dict.entries)),
         Value::Name(name) => json!({ "class": name_class(name), "name": name }),
         Value::Record(record) => describe_record(record),
+        Value::Module(module) => json!({
+            "class": module.class,
+            "state_dict": object(&module.state.entries),
+            "fields": object(&module.attributes),
+        }),
         Value::Tensor(index) => json!({ "class": "tensor", "index": index }),
         Value::Skipped(reason) => json!({ "class": "skipped", "reason": reason }),
     }
@@ -37,6 +44,7 @@ pub fn plain(value: &Value) -> Result<Json, String> {
         Value::Set(_) => Err("a set".to_owned()),
         Value::Name(name) => Err(format!("the class or function {name}")),
         Value::Record(record) => Err(format!("an instance of {}", record.class)),
+        Value::Module(module) => Err(format!("an instance of {}", module.class)),
         Value::Tensor(_) => Err("a tensor".to_owned()),
         Value::Skipped(reason) => Err(reason.clone()),
         Value::Float(number) if !number.is_finite() => Err(format!("the number {number}")),
@@ -68,7 +76,10 @@ fn describe_record(record: &Record) -> Json {
 }
 
 fn object(entries: &[(Value, Value)]) -> Map<String, Json> {
-    entries.iter().map(|(key, value)| (key_text(key), describe(value))).collect()
+    entries
+        .iter()
+        .map(|(key, value)| (key_text(key), describe(value)))
+        .collect()
 }
 
 fn key_text(key: &Value) -> String {

@@ -42,6 +42,6 @@ pub use checkpoint::{Checkpoint, Global, Note};
 pub use dtype::Dtype;
 pub use error::{Error, ErrorClass, Problem, Result};
 pub use format::Format;
-pub use open::open;
+pub use open::{open, open_unnamed};
 pub use tensor::Tensor;
-pub use value::{Dict, Key, Record, Value};
+pub use value::{Dict, Key, Module, Record, Value};

@@ -6,9 +6,9 @@ pub const MAX_DEPTH: usize = 200;
 pub const MAX_PICKLE_OBJECTS: usize = 1 << 20;
 /// Most tree nodes visited while the objects of a pickle are turned into tensors and metadata: shared objects
 /// are visited once per path.
-pub const MAX_VISITS: usize = 1 << 20;
-/// Most bytes of text and byte strings copied into the metadata tree.
-pub const MAX_METADATA_BYTES: usize = 64 << 20;
+pub const MAX_VISITS: usize = 1 << 19;
+/// Most bytes of names, paths, text and byte strings copied into tensors and metadata.
+pub const MAX_METADATA_BYTES: usize = 32 << 20;
 /// Longest integer in a pickle, in bytes (or in digits of its text form).
 pub const MAX_INTEGER_BYTES: usize = 1024;
 /// Largest compressed `data.pkl`, after inflation.

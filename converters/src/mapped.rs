@@ -17,7 +17,9 @@ pub(crate) fn map(path: &Path) -> Result<Bytes, Problem> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
-        return Err(Problem::Directory { unpacked_archive: path.join("data.pkl").is_file() });
+        return Err(Problem::Directory {
+            unpacked_archive: path.join("data.pkl").is_file(),
+        });
     }
     if metadata.len() == 0 {
         return Ok(Bytes::new());

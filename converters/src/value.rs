@@ -32,6 +32,8 @@ pub enum Value {
     Name(String),
     /// An instance of a class that exists nowhere here.
     Record(Box<Record>),
+    /// A pickled module.
+    Module(Box<Module>),
     /// The tensor with this index in [`crate::Checkpoint::tensors`].
     Tensor(usize),
     /// Something that is no tensor and no plain data, and why: an object array, a tensor without data.
@@ -60,17 +62,36 @@ pub struct Record {
     pub items: Vec<Value>,
 }
 
+/// A pickled module: its state dictionary, and what else its instance holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Module {
+    /// Dotted name of the class.
+    pub class: String,
+    /// Tensors by their `state_dict` names.
+    pub state: Dict,
+    /// Other attributes: class names, strides, settings.
+    pub attributes: Vec<(Value, Value)>,
+}
+
 impl Value {
     /// A dictionary of text keys, as the formats with a fixed header give it.
     pub fn dict(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
-        let entries = entries.into_iter().map(|(key, value)| (Value::Text(key), value)).collect();
-        Value::Dict(Dict { ordered: false, entries })
+        let entries = entries
+            .into_iter()
+            .map(|(key, value)| (Value::Text(key), value))
+            .collect();
+        Value::Dict(Dict {
+            ordered: false,
+            entries,
+        })
     }
 
     /// Looks up one step of a path: a key of a dictionary or a record, or an index of a list or a tuple.
     pub fn get(&self, key: &Key) -> Option<&Value> {
         let find = |entries: &'_ [(Value, Value)]| {
-            entries.iter().position(|(candidate, _)| candidate.as_key().as_ref() == Some(key))
+            entries
+                .iter()
+                .position(|(candidate, _)| candidate.as_key().as_ref() == Some(key))
         };
         let at = |items: &'_ [Value]| match key {
             Key::Index(index) => usize::try_from(*index).ok().filter(|index| *index < items.len()),
@@ -78,6 +99,13 @@ impl Value {
         };
         match self {
             Value::Dict(dict) => dict.entries.get(find(&dict.entries)?).map(|(_, value)| value),
+            Value::Module(module) => match find(&module.state.entries) {
+                Some(index) => module.state.entries.get(index).map(|(_, value)| value),
+                None => module
+                    .attributes
+                    .get(find(&module.attributes)?)
+                    .map(|(_, value)| value),
+            },
             Value::Record(record) => match find(&record.fields) {
                 Some(index) => record.fields.get(index).map(|(_, value)| value),
                 None => record.items.get(at(&record.items)?),
@@ -105,6 +133,7 @@ impl Value {
                 items.iter().any(Value::holds_tensor)
             }
             Value::Dict(dict) => dict.entries.iter().any(|(_, value)| value.holds_tensor()),
+            Value::Module(module) => !module.state.entries.is_empty(),
             Value::Record(record) => {
                 record.fields.iter().any(|(_, value)| value.holds_tensor())
                     || record.items.iter().chain(&record.args).any(Value::holds_tensor)
@@ -121,6 +150,16 @@ pub enum Key {
     Text(String),
     /// An integer key or a position in a list.
     Index(i64),
+}
+
+impl Key {
+    /// Bytes of text in the key.
+    pub(crate) fn text_len(&self) -> usize {
+        match self {
+            Key::Text(text) => text.len(),
+            Key::Index(_) => 0,
+        }
+    }
 }
 
 impl std::fmt::Display for Key {

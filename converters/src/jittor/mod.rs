@@ -7,11 +7,11 @@ use bytes::Bytes;
 use crate::checkpoint::Checkpoint;
 use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
+use crate::limits;
 use crate::objects::{self, NoStorages};
 use crate::open::Source;
 use crate::pickle;
 use crate::pickle::machine::Persistence;
-use crate::limits;
 
 /// Reads a pickle with Jittor's trailer. The checksum of a small file is compared first, so that damage is
 /// called damage; that of a large one is left to [`Checkpoint::verify_file`].

@@ -56,7 +56,10 @@ pub(crate) struct NoStorages;
 
 impl Storages for NoStorages {
     fn resolve(&mut self, _: &Pickle, _: Id) -> Result<Referent, Problem> {
-        Err(Problem::malformed("the pickle", "it refers to a storage, but nothing lies beside it"))
+        Err(Problem::malformed(
+            "the pickle",
+            "it refers to a storage, but nothing lies beside it",
+        ))
     }
 }
 
@@ -84,8 +87,10 @@ pub(crate) fn read(
     let document = reader.value(pickle.root, &mut Vec::new(), 0)?;
     let Collector { tensors, notes } = reader.collector;
     let globals = pickle.globals.iter();
-    let globals =
-        globals.map(|global| Global { name: global.name.clone(), opaque: global.meaning == Meaning::Unknown });
+    let globals = globals.map(|global| Global {
+        name: global.name.clone(),
+        opaque: global.meaning == Meaning::Unknown,
+    });
     let checkpoint = Checkpoint {
         path: file.to_path_buf(),
         format,
@@ -140,21 +145,30 @@ impl<'a> Reader<'a> {
             Node::List(items) => Value::List(self.values(items, path, depth)?),
             Node::Tuple(items) => Value::Tuple(self.values(items, path, depth)?),
             Node::Set(items) => Value::Set(self.values(items, path, depth)?),
-            Node::Dict(entries) => {
-                Value::Dict(Dict { ordered: false, entries: self.entries(entries, path, depth)? })
-            }
+            Node::Dict(entries) => Value::Dict(Dict {
+                ordered: false,
+                entries: self.entries(entries, path, depth)?,
+            }),
             Node::Global(_) => Value::Name(self.name(id)),
             Node::Persistent(_) => match self.tensor(id, &join(path), depth)? {
-                Some(found) => self.leaf(found, path),
-                None => self.collector.skip(path, "a storage that no tensor uses".to_owned()),
+                Some(found) => self.leaf(found, path)?,
+                None => self
+                    .collector
+                    .skip(path, "a storage that no tensor uses".to_owned()),
             },
             Node::Object(object) => self.object(id, object, path, depth)?,
         })
     }
 
-    fn object(&mut self, id: Id, object: &Object, path: &mut Vec<Key>, depth: usize) -> Result<Value, Problem> {
+    fn object(
+        &mut self,
+        id: Id,
+        object: &Object,
+        path: &mut Vec<Key>,
+        depth: usize,
+    ) -> Result<Value, Problem> {
         if let Some(found) = self.tensor(id, &join(path), depth)? {
-            return Ok(self.leaf(found, path));
+            return self.leaf(found, path);
         }
         let arg = self.pickle.tuple(object.args).first().copied();
         match self.pickle.meaning(object.callable) {
@@ -165,7 +179,7 @@ impl<'a> Reader<'a> {
             Some(Meaning::BuildList) => self.value(arg.unwrap_or(object.args), path, depth + 1),
             Some(Meaning::Bytes | Meaning::Encode) => match self.encoded(object, path)? {
                 Some(storage) => self.bytes(storage.decoded()?, path),
-                None => self.bytes(Bytes::new(), path),
+                None => self.record(object, path, depth),
             },
             Some(Meaning::NumpyScalar) => self.scalar(object, path),
             _ => match self.module_tensors(id, path, depth)? {
@@ -175,11 +189,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn leaf(&mut self, found: Tensorlike, path: &[Key]) -> Value {
-        match found {
+    fn leaf(&mut self, found: Tensorlike, path: &[Key]) -> Result<Value, Problem> {
+        // Paths are kept with each tensor: deep ones add up like texts.
+        self.charge(
+            size_of_val(path) + path.iter().map(Key::text_len).sum::<usize>(),
+            path,
+        )?;
+        Ok(match found {
             Tensorlike::Tensor(view) => self.collector.add(path, view),
             Tensorlike::Skipped(reason) => self.collector.skip(path, reason),
-        }
+        })
     }
 
     fn values(&mut self, items: &[Id], path: &mut Vec<Key>, depth: usize) -> Result<Vec<Value>, Problem> {
@@ -226,7 +245,10 @@ impl<'a> Reader<'a> {
         let tensors = self.collector.tensors.len();
         let key = self.value(id, path, depth + 1)?;
         if self.collector.tensors.len() > tensors || matches!(key, Value::List(_) | Value::Dict(_)) {
-            return Err(Problem::malformed(self.place(path), "a dictionary key is a tensor, a list or a dictionary"));
+            return Err(Problem::malformed(
+                self.place(path),
+                "a dictionary key is a tensor, a list or a dictionary",
+            ));
         }
         Ok(key)
     }
@@ -245,7 +267,12 @@ impl<'a> Reader<'a> {
                         };
                         match pair {
                             [key, value] => entries.push((*key, *value)),
-                            _ => return Err(Problem::malformed(self.place(path), "a dictionary item is no pair")),
+                            _ => {
+                                return Err(Problem::malformed(
+                                    self.place(path),
+                                    "a dictionary item is no pair",
+                                ));
+                            }
                         }
                     }
                 }
@@ -254,7 +281,10 @@ impl<'a> Reader<'a> {
         }
         entries.extend_from_slice(&object.entries);
         let ordered = self.pickle.meaning(object.callable) == Some(Meaning::OrderedDict);
-        Ok(Value::Dict(Dict { ordered, entries: self.entries(&entries, path, depth)? }))
+        Ok(Value::Dict(Dict {
+            ordered,
+            entries: self.entries(&entries, path, depth)?,
+        }))
     }
 
     fn sequence(
@@ -283,7 +313,12 @@ impl<'a> Reader<'a> {
         let fields = self.entries(&fields, path, depth)?;
         let args = self.values(&args, path, depth)?;
         let items = self.values(&object.items, path, depth)?;
-        Ok(Value::Record(Box::new(Record { class, args, fields, items })))
+        Ok(Value::Record(Box::new(Record {
+            class,
+            args,
+            fields,
+            items,
+        })))
     }
 
     /// The class of an object and what its constructor was given.
@@ -342,13 +377,23 @@ impl<'a> Reader<'a> {
 
     fn charge(&mut self, len: usize, path: &[Key]) -> Result<(), Problem> {
         self.text_bytes = self.text_bytes.saturating_add(len);
-        self.limit(path, "the text in the metadata", self.text_bytes, limits::MAX_METADATA_BYTES)
+        self.limit(
+            path,
+            "the size of names and metadata",
+            self.text_bytes,
+            limits::MAX_METADATA_BYTES,
+        )
     }
 
     fn visit(&mut self, path: &[Key], depth: usize) -> Result<(), Problem> {
         self.visits += 1;
         self.limit(path, "the depth of the objects", depth, limits::MAX_DEPTH)?;
-        self.limit(path, "the number of paths to objects", self.visits, limits::MAX_VISITS)
+        self.limit(
+            path,
+            "the number of paths to objects",
+            self.visits,
+            limits::MAX_VISITS,
+        )
     }
 
     fn limit(&self, path: &[Key], what: &str, count: usize, limit: usize) -> Result<(), Problem> {
@@ -357,10 +402,18 @@ impl<'a> Reader<'a> {
         }
         // Only the first steps: the path may be what is too long.
         let place = self.place(path.get(..8).unwrap_or(path));
-        Err(Problem::Limit { place, what: what.to_owned(), limit: limit as u64 })
+        Err(Problem::Limit {
+            place,
+            what: what.to_owned(),
+            limit: limit as u64,
+        })
     }
 
     fn place(&self, path: &[Key]) -> String {
-        if path.is_empty() { "the root object".to_owned() } else { format!("object `{}`", join(path)) }
+        if path.is_empty() {
+            "the root object".to_owned()
+        } else {
+            format!("object `{}`", join(path))
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::error::Problem;
 use crate::limits;
 use crate::pickle::globals::Meaning;
 use crate::pickle::node::{Id, Node, Object};
-use crate::value::{Dict, Key, Value};
+use crate::value::{Dict, Key, Module, Value};
 
 /// How a module keeps its parts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,14 +33,16 @@ impl Reader<'_> {
         path: &[Key],
         depth: usize,
     ) -> Result<Option<Vec<Named>>, Problem> {
-        let Some(kind) = self.module_kind(id) else { return Ok(None) };
+        let Some(kind) = self.module_kind(id) else {
+            return Ok(None);
+        };
         let mut tensors = Vec::new();
         self.collect(kind, id, "", path, depth, &mut tensors)?;
         // An object of another kind that happens to look like an empty module is a record.
         Ok((kind == Kind::Torch || !tensors.is_empty()).then_some(tensors))
     }
 
-    /// The module as a dictionary of its tensors; a note tells which attributes are left out.
+    /// The module: its tensors and its other attributes.
     pub(super) fn module(
         &mut self,
         id: Id,
@@ -54,25 +56,66 @@ impl Reader<'_> {
             entries.push((Value::Text(name), self.value(tensor, path, depth + 1)?));
             path.pop();
         }
-        self.note_attributes(id, path);
-        Ok(Value::Dict(Dict { ordered: true, entries }))
+        let Node::Object(object) = self.pickle.node(id) else {
+            return Ok(Value::None);
+        };
+        let (class, _) = self.constructed(object);
+        let attributes = self.plain_attributes(object, path, depth)?;
+        Ok(Value::Module(Box::new(Module {
+            class,
+            state: Dict {
+                ordered: true,
+                entries,
+            },
+            attributes,
+        })))
     }
 
-    fn note_attributes(&mut self, id: Id, path: &[Key]) {
-        let Node::Object(object) = self.pickle.node(id) else { return };
-        let fields = self.fields(object);
-        let names = fields.iter().filter_map(|(key, _)| self.pickle.node(*key).text());
-        let own: Vec<_> = names.filter(|name| !name.starts_with('_') && name != "training").collect();
-        let (class, _) = self.constructed(object);
-        let mut reason = format!("an instance of {class}: its state dictionary is kept");
-        if !own.is_empty() {
-            reason.push_str(&format!(", its attributes are not ({})", own.join(", ")));
+    /// Attributes that are neither internal nor sub-modules. Tensors among them are no part of the module's
+    /// state and are left out.
+    fn plain_attributes(
+        &mut self,
+        object: &Object,
+        path: &mut Vec<Key>,
+        depth: usize,
+    ) -> Result<Vec<(Value, Value)>, Problem> {
+        let mut attributes = Vec::new();
+        for (key, value) in self.fields(object) {
+            let Some(name) = self.pickle.node(key).text().map(|name| name.into_owned()) else {
+                continue;
+            };
+            if name.starts_with('_') || name == "training" || self.is_part(value) {
+                continue;
+            }
+            path.push(Key::Text(name.clone()));
+            let (tensors, notes) = (self.collector.tensors.len(), self.collector.notes.len());
+            let mut value = self.value(value, path, depth + 1)?;
+            if self.collector.tensors.len() > tensors {
+                self.collector.tensors.truncate(tensors);
+                self.collector.notes.truncate(notes);
+                value = self.collector.skip(
+                    path,
+                    "a tensor attribute, no part of the state dictionary".to_owned(),
+                );
+            }
+            path.pop();
+            attributes.push((Value::Text(name), value));
         }
-        self.collector.skip(path, reason);
+        Ok(attributes)
+    }
+
+    /// Whether an attribute is a part of a module that keeps its parts as attributes.
+    fn is_part(&mut self, id: Id) -> bool {
+        let Node::Object(object) = self.pickle.node(id) else {
+            return false;
+        };
+        self.pickle.meaning(object.callable) == Some(Meaning::JittorVar) || self.module_kind(id).is_some()
     }
 
     fn module_kind(&mut self, id: Id) -> Option<Kind> {
-        let Node::Object(object) = self.pickle.node(id) else { return None };
+        let Node::Object(object) = self.pickle.node(id) else {
+            return None;
+        };
         let (class, _) = self.constructed(object);
         if class.starts_with("__torch__.") {
             return Some(Kind::Script);
@@ -81,9 +124,11 @@ impl Reader<'_> {
         // Looking at attributes is work too, and an object may be reached by many paths.
         self.visits += fields.len();
         let has = |name: &str| {
-            fields.iter().any(|(key, _)| self.pickle.node(*key).text().is_some_and(|key| key == name))
+            fields
+                .iter()
+                .any(|(key, _)| self.pickle.node(*key).text().is_some_and(|key| key == name))
         };
-        if has("_parameters") && has("_buffers") && has("_modules") {
+        if has("_parameters") || has("_modules") {
             return Some(Kind::Torch);
         }
         let holds_var = || {
@@ -102,7 +147,10 @@ impl Reader<'_> {
     /// The attributes of an object.
     fn fields(&self, object: &Object) -> Vec<(Id, Id)> {
         let mut fields = Vec::new();
-        object.state.iter().for_each(|state| self.attributes(*state, &mut fields));
+        object
+            .state
+            .iter()
+            .for_each(|state| self.attributes(*state, &mut fields));
         fields
     }
 
@@ -116,8 +164,15 @@ impl Reader<'_> {
         tensors: &mut Vec<Named>,
     ) -> Result<(), Problem> {
         self.visit(path, depth)?;
-        self.limit(path, "the names of a module's tensors", prefix.len(), limits::MAX_METADATA_BYTES)?;
-        let Node::Object(object) = self.pickle.node(id) else { return Ok(()) };
+        self.limit(
+            path,
+            "the names of a module's tensors",
+            prefix.len(),
+            limits::MAX_METADATA_BYTES,
+        )?;
+        let Node::Object(object) = self.pickle.node(id) else {
+            return Ok(());
+        };
         let (own, children) = match kind {
             Kind::Torch => self.torch_parts(object),
             Kind::Script => self.attribute_parts(object, |_| true),
@@ -148,27 +203,32 @@ impl Reader<'_> {
     fn torch_parts(&self, object: &Object) -> (Vec<Named>, Vec<Named>) {
         let fields = self.fields(object);
         let part = |wanted: &str| {
-            let found = fields.iter().find(|(key, _)| {
-                self.pickle.node(*key).text().is_some_and(|name| name == wanted)
-            });
+            let found = fields
+                .iter()
+                .find(|(key, _)| self.pickle.node(*key).text().is_some_and(|name| name == wanted));
             found.map(|(_, value)| *value)
         };
         let entries = |wanted| part(wanted).map(|id| self.named_entries(id)).unwrap_or_default();
-        let transient = part("_non_persistent_buffers_set").map(|set| self.texts(set)).unwrap_or_default();
+        let transient = part("_non_persistent_buffers_set")
+            .map(|set| self.texts(set))
+            .unwrap_or_default();
         let mut own = entries("_parameters");
-        own.extend(entries("_buffers").into_iter().filter(|(name, _)| !transient.contains(name)));
+        own.extend(
+            entries("_buffers")
+                .into_iter()
+                .filter(|(name, _)| !transient.contains(name)),
+        );
         (own, entries("_modules"))
     }
 
     /// Attributes that may be tensors, and those that may be modules: the same ones, told apart later.
     fn attribute_parts(&self, object: &Object, keep: impl Fn(&str) -> bool) -> (Vec<Named>, Vec<Named>) {
         let fields = self.fields(object);
-        let names = fields.iter().filter_map(|(key, value)| {
-            Some((self.pickle.node(*key).text()?.into_owned(), *value))
-        });
-        let objects = names.filter(|(name, value)| {
-            keep(name) && matches!(self.pickle.node(*value), Node::Object(_))
-        });
+        let names = fields
+            .iter()
+            .filter_map(|(key, value)| Some((self.pickle.node(*key).text()?.into_owned(), *value)));
+        let objects =
+            names.filter(|(name, value)| keep(name) && matches!(self.pickle.node(*value), Node::Object(_)));
         let objects: Vec<Named> = objects.collect();
         (objects.clone(), objects)
     }
@@ -208,6 +268,9 @@ impl Reader<'_> {
             }
             _ => return Vec::new(),
         };
-        items.iter().filter_map(|item| Some(self.pickle.node(*item).text()?.into_owned())).collect()
+        items
+            .iter()
+            .filter_map(|item| Some(self.pickle.node(*item).text()?.into_owned()))
+            .collect()
     }
 }

@@ -8,7 +8,8 @@ use crate::pickle::globals::Meaning;
 use crate::pickle::node::{Id, Node, Object};
 use crate::tensor::{Change, View};
 
-const SAVE_PLAIN: &str = "save it again as an ordinary dense tensor, for instance x.dequantize() or x.to_dense()";
+const SAVE_PLAIN: &str =
+    "save it again as an ordinary dense tensor, for instance x.dequantize() or x.to_dense()";
 
 impl Reader<'_> {
     /// The tensor that node `id` describes, or `None` when it is something else.
@@ -39,25 +40,43 @@ impl Reader<'_> {
         let place = || format!("tensor `{name}`");
         if depth > limits::MAX_DEPTH {
             let what = "the depth of the objects".to_owned();
-            return Err(Problem::Limit { place: place(), what, limit: limits::MAX_DEPTH as u64 });
+            return Err(Problem::Limit {
+                place: place(),
+                what,
+                limit: limits::MAX_DEPTH as u64,
+            });
         }
         match pickle.meaning(object.callable) {
-            Some(Meaning::RebuildTensor | Meaning::RebuildTensorV3) => {
-                self.strided(object, args, name).map(|view| Some(Tensorlike::Tensor(view)))
-            }
+            Some(Meaning::RebuildTensor | Meaning::RebuildTensorV3) => self
+                .strided(object, args, name)
+                .map(|view| Some(Tensorlike::Tensor(view))),
             Some(Meaning::RebuildParameter) => {
-                let inner = args.first().map(|tensor| self.tensor(*tensor, name, depth + 1)).transpose()?;
-                inner.flatten().map(Some).ok_or_else(|| Problem::malformed(place(), "the parameter is not a tensor"))
+                let inner = args
+                    .first()
+                    .map(|tensor| self.tensor(*tensor, name, depth + 1))
+                    .transpose()?;
+                inner
+                    .flatten()
+                    .map(Some)
+                    .ok_or_else(|| Problem::malformed(place(), "the parameter is not a tensor"))
             }
             Some(Meaning::RebuildFromType) => self.from_type(args, name, depth),
-            Some(Meaning::RebuildMeta) => Ok(Some(Tensorlike::Skipped("a meta tensor: it has no data".to_owned()))),
+            Some(Meaning::RebuildMeta) => Ok(Some(Tensorlike::Skipped(
+                "a meta tensor: it has no data".to_owned(),
+            ))),
             Some(Meaning::RebuildOther) => {
                 let kind = self.kind(object, args);
                 Err(Problem::unsupported(place(), kind, SAVE_PLAIN))
             }
             Some(Meaning::JittorVar) => {
-                let array = args.first().map(|array| self.tensor(*array, name, depth + 1)).transpose()?;
-                array.flatten().map(Some).ok_or_else(|| Problem::malformed(place(), "the Var holds no array"))
+                let array = args
+                    .first()
+                    .map(|array| self.tensor(*array, name, depth + 1))
+                    .transpose()?;
+                array
+                    .flatten()
+                    .map(Some)
+                    .ok_or_else(|| Problem::malformed(place(), "the Var holds no array"))
             }
             Some(Meaning::NumpyReconstruct | Meaning::NumpyFromBuffer) => self.array(object, name).map(Some),
             _ => Ok(None),
@@ -68,12 +87,19 @@ impl Reader<'_> {
     fn kind(&self, object: &Object, args: &[Id]) -> String {
         let function = self.name(object.callable);
         let storage = args.first().map(|storage| match self.pickle.node(*storage) {
-            Node::Persistent(reference) => self.pickle.tuple(*reference).get(1).map(|class| self.name(*class)),
+            Node::Persistent(reference) => self
+                .pickle
+                .tuple(*reference)
+                .get(1)
+                .map(|class| self.name(*class)),
             _ => None,
         });
         match (&*function, storage.flatten()) {
             ("torch._utils._rebuild_qtensor", Some(storage)) => {
-                let kind = storage.trim_start_matches("torch.").trim_end_matches("Storage").to_lowercase();
+                let kind = storage
+                    .trim_start_matches("torch.")
+                    .trim_end_matches("Storage")
+                    .to_lowercase();
                 format!("a quantized tensor ({kind}, {function})")
             }
             ("torch._utils._rebuild_sparse_tensor", _) => format!("a sparse tensor ({function})"),
@@ -84,10 +110,19 @@ impl Reader<'_> {
     /// `_rebuild_from_type_v2(function, type, arguments, state)`: the arguments are those of `function`.
     fn from_type(&mut self, args: &[Id], name: &str, depth: usize) -> Result<Option<Tensorlike>, Problem> {
         let &[callable, _, args, ..] = args else {
-            return Err(Problem::malformed(format!("tensor `{name}`"), "its type is not described"));
+            return Err(Problem::malformed(
+                format!("tensor `{name}`"),
+                "its type is not described",
+            ));
         };
         let (state, entries, items) = (Vec::new(), Vec::new(), Vec::new());
-        let inner = Object { callable, args, state, entries, items };
+        let inner = Object {
+            callable,
+            args,
+            state,
+            entries,
+            items,
+        };
         self.rebuild(&inner, name, depth + 1)
     }
 
@@ -102,24 +137,42 @@ impl Reader<'_> {
         let storage = self.storage(storage, &place)?;
         let extra = rest.get(2).copied();
         let dtype = match self.pickle.meaning(object.callable) {
-            Some(Meaning::RebuildTensorV3) => extra.and_then(|dtype| self.torch_dtype(dtype)).or(storage.dtype),
+            Some(Meaning::RebuildTensorV3) => {
+                extra.and_then(|dtype| self.torch_dtype(dtype)).or(storage.dtype)
+            }
             _ => storage.dtype,
         };
         let dtype = dtype.ok_or_else(|| {
             Problem::unsupported(&*place, "the element type of an untyped storage", SAVE_PLAIN)
         })?;
-        let shape = self.sizes(size).ok_or_else(|| corrupt("its size is not a tuple of sizes"))?;
-        let strides = self.sizes(stride).ok_or_else(|| corrupt("its strides are not a tuple of steps"))?;
-        let offset = self.pickle.node(offset).int().and_then(|offset| u64::try_from(offset).ok());
+        let shape = self
+            .sizes(size)
+            .ok_or_else(|| corrupt("its size is not a tuple of sizes"))?;
+        let strides = self
+            .sizes(stride)
+            .ok_or_else(|| corrupt("its strides are not a tuple of steps"))?;
+        let offset = self
+            .pickle
+            .node(offset)
+            .int()
+            .and_then(|offset| u64::try_from(offset).ok());
         let offset = offset.ok_or_else(|| Problem::OutOfRange {
             place: place.clone(),
             reach: "its offset is not a position in the storage".to_owned(),
         })?;
         let change = self.change(extra, storage.big_endian);
-        if change.conjugate && !matches!(dtype, Dtype::C64 | Dtype::C128) || change.negate && !has_sign(dtype) {
-            return Err(Problem::unsupported(&*place, format!("a negative or conjugate view of {dtype}"), SAVE_PLAIN));
+        if change.conjugate && !matches!(dtype, Dtype::C64 | Dtype::C128) || change.negate && !has_sign(dtype)
+        {
+            return Err(Problem::unsupported(
+                &*place,
+                format!("a negative or conjugate view of {dtype}"),
+                SAVE_PLAIN,
+            ));
         }
-        let shape = shape.iter().map(|size| usize::try_from(*size)).collect::<Result<_, _>>();
+        let shape = shape
+            .iter()
+            .map(|size| usize::try_from(*size))
+            .collect::<Result<_, _>>();
         let shape = shape.map_err(|_| corrupt("a size is too large for this machine"))?;
         let start = offset.saturating_add(storage.start);
         View::strided(&place, storage.bytes, dtype, shape, strides, start, change)
@@ -154,12 +207,18 @@ impl Reader<'_> {
             }
             _ => return None,
         };
-        items.iter().map(|item| u64::try_from(self.pickle.node(*item).int()?).ok()).collect()
+        items
+            .iter()
+            .map(|item| u64::try_from(self.pickle.node(*item).int()?).ok())
+            .collect()
     }
 
     /// The conjugate and negative bits of `_rebuild_tensor_v2`'s metadata.
     fn change(&self, metadata: Option<Id>, swap: bool) -> Change {
-        let mut change = Change { swap, ..Change::default() };
+        let mut change = Change {
+            swap,
+            ..Change::default()
+        };
         let Some(Node::Dict(entries)) = metadata.map(|metadata| self.pickle.node(metadata)) else {
             return change;
         };
@@ -176,7 +235,11 @@ impl Reader<'_> {
 
     /// `('module', class, file, source)`: how old versions referred to a module's class.
     fn is_class_reference(&self, reference: Id) -> bool {
-        let tag = self.pickle.tuple(reference).first().map(|tag| self.pickle.node(*tag));
+        let tag = self
+            .pickle
+            .tuple(reference)
+            .first()
+            .map(|tag| self.pickle.node(*tag));
         tag.and_then(Node::text).as_deref() == Some("module")
     }
 }

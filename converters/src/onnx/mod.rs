@@ -1,3 +1,7 @@
 //! stub
-pub(crate) fn recognises(_: &[u8]) -> bool { false }
-pub(crate) fn read(_: &crate::open::Source) -> crate::Result<crate::Checkpoint> { unreachable!() }
+pub(crate) fn recognises(_: &[u8]) -> bool {
+    false
+}
+pub(crate) fn read(_: &crate::open::Source) -> crate::Result<crate::Checkpoint> {
+    unreachable!()
+}

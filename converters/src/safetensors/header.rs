@@ -44,11 +44,23 @@ pub(super) fn parse(json: &[u8]) -> Result<Header, Problem> {
     let tensors = raw.tensors.into_iter().map(|(name, entry)| {
         let dtype = dtype(&entry.dtype).ok_or_else(|| {
             let what = format!("dtype {:?}", entry.dtype);
-            Problem::unsupported(format!("tensor `{name}`"), what, "convert it with the program that wrote it")
+            Problem::unsupported(
+                format!("tensor `{name}`"),
+                what,
+                "convert it with the program that wrote it",
+            )
         })?;
-        Ok(TensorEntry { name, dtype, shape: entry.shape, data_offsets: entry.data_offsets })
+        Ok(TensorEntry {
+            name,
+            dtype,
+            shape: entry.shape,
+            data_offsets: entry.data_offsets,
+        })
     });
-    Ok(Header { tensors: tensors.collect::<Result<_, Problem>>()?, metadata: raw.metadata })
+    Ok(Header {
+        tensors: tensors.collect::<Result<_, Problem>>()?,
+        metadata: raw.metadata,
+    })
 }
 
 #[derive(Default)]
@@ -141,7 +153,10 @@ const DTYPES: [(&str, Dtype); 17] = [
 ];
 
 fn dtype(name: &str) -> Option<Dtype> {
-    DTYPES.iter().find(|(known, _)| *known == name).map(|(_, dtype)| *dtype)
+    DTYPES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, dtype)| *dtype)
 }
 
 /// The header's name of an element type; the original library does not know C128.

@@ -30,18 +30,35 @@ pub(crate) fn read(source: &Source, archive: &Archive) -> Result<Checkpoint> {
 fn read_archive(source: &Source, archive: &Archive) -> std::result::Result<Checkpoint, Problem> {
     let entry = pickle_entry(archive)?;
     let prefix = entry.name.strip_suffix(PICKLE).unwrap_or_default();
-    let has = |name: &str| archive.entries().iter().any(|entry| entry.name.strip_prefix(prefix) == Some(name));
+    let has = |name: &str| {
+        archive
+            .entries()
+            .iter()
+            .any(|entry| entry.name.strip_prefix(prefix) == Some(name))
+    };
     let format = match has("constants.pkl") {
         true => Format::TorchScript,
         false => Format::TorchZip,
     };
     let content = archive.content(entry)?;
-    let pickle = pickle::run(&content, &format!("record `{}`", entry.name), Persistence::Allowed)?;
+    let pickle = pickle::run(
+        &content,
+        &format!("record `{}`", entry.name),
+        Persistence::Allowed,
+    )?;
     if pickle.len != content.len() {
-        return Err(Problem::malformed(format!("record `{}`", entry.name), "bytes follow the end of the pickle"));
+        return Err(Problem::malformed(
+            format!("record `{}`", entry.name),
+            "bytes follow the end of the pickle",
+        ));
     }
     let big_endian = big_endian(archive, prefix)?;
-    let mut storages = Records { archive, prefix, big_endian, known: HashMap::new() };
+    let mut storages = Records {
+        archive,
+        prefix,
+        big_endian,
+        known: HashMap::new(),
+    };
     objects::read(&source.path, format, &pickle, &mut storages)
 }
 
@@ -51,13 +68,18 @@ fn pickle_entry(archive: &Archive) -> std::result::Result<&Entry, Problem> {
     let found: Vec<&Entry> = archive.entries().iter().filter(named).collect();
     match found.as_slice() {
         [entry] => Ok(entry),
-        _ => Err(Problem::malformed("the zip archive", "it has more than one data.pkl")),
+        _ => Err(Problem::malformed(
+            "the zip archive",
+            "it has more than one data.pkl",
+        )),
     }
 }
 
 /// Files of PyTorch before 2.1 do not say; they were written on little-endian machines.
 fn big_endian(archive: &Archive, prefix: &str) -> std::result::Result<bool, Problem> {
-    let Some(entry) = archive.entry(&format!("{prefix}byteorder")) else { return Ok(false) };
+    let Some(entry) = archive.entry(&format!("{prefix}byteorder")) else {
+        return Ok(false);
+    };
     match &*archive.content(entry)? {
         b"little" => Ok(false),
         b"big" => Ok(true),
@@ -118,14 +140,21 @@ impl Storages for Records<'_> {
             }
         };
         let big_endian = self.big_endian;
-        Ok(Referent::Storage(TypedStorage { bytes, dtype: reference.dtype, start: 0, big_endian }))
+        Ok(Referent::Storage(TypedStorage {
+            bytes,
+            dtype: reference.dtype,
+            start: 0,
+            big_endian,
+        }))
     }
 }
 
 /// What a zip archive is that has no `data.pkl`.
 pub(crate) fn without_pickle(archive: &Archive) -> Problem {
     let names = || archive.entries().iter().map(|entry| &*entry.name);
-    if names().any(|name| name.ends_with("serialized_exported_program.json") || name.ends_with("archive_format")) {
+    if names()
+        .any(|name| name.ends_with("serialized_exported_program.json") || name.ends_with("archive_format"))
+    {
         return Problem::unsupported(
             "the zip archive",
             "a program of torch.export (.pt2)",
@@ -133,10 +162,29 @@ pub(crate) fn without_pickle(archive: &Archive) -> Problem {
         );
     }
     if archive.entries().is_empty() {
-        return Problem::NoPickleRecord { contents: "nothing: it is empty".to_owned() };
+        return Problem::NoPickleRecord {
+            contents: "nothing: it is empty".to_owned(),
+        };
     }
-    let extensions = [".pth", ".pt", ".ckpt", ".pkl", ".safetensors", ".onnx", ".bin", ".npz", ".npy"];
+    let extensions = [
+        ".pth",
+        ".pt",
+        ".ckpt",
+        ".pkl",
+        ".safetensors",
+        ".onnx",
+        ".bin",
+        ".npz",
+        ".npy",
+    ];
     let likely = |name: &&str| extensions.iter().any(|extension| name.ends_with(extension));
-    let found: Vec<_> = names().filter(likely).chain(names()).take(3).map(|name| format!("`{name}`")).collect();
-    Problem::NoPickleRecord { contents: found.join(", ") }
+    let found: Vec<_> = names()
+        .filter(likely)
+        .chain(names())
+        .take(3)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    Problem::NoPickleRecord {
+        contents: found.join(", "),
+    }
 }

@@ -5,7 +5,7 @@
 
 use crate::checkpoint::Note;
 use crate::pickle::write::PickleWriter;
-use crate::value::{Dict, Key, Value, join};
+use crate::value::{Dict, Key, Module, Value, join};
 
 /// Writes the tree; `tensor` writes the tensor with a given index.
 pub(super) struct DocumentWriter<'a, T> {
@@ -49,6 +49,7 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
                 self.pickle.set_end();
             }
             Value::Dict(dict) => self.dict(dict, path),
+            Value::Module(module) => self.module(module, path),
             Value::Record(_) | Value::Skipped(_) => self.pickle.none(),
         }
     }
@@ -75,8 +76,30 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
         self.pickle.dict_end();
     }
 
+    /// A module is written as its state dictionary.
+    fn module(&mut self, module: &Module, path: &mut Vec<Key>) {
+        self.dict(&module.state, path);
+        for (key, value) in &module.attributes {
+            if matches!(value, Value::Skipped(_)) {
+                continue;
+            }
+            path.extend(key.as_key());
+            self.drop(
+                path,
+                format!(
+                    "an attribute of {}: only its state dictionary is written",
+                    module.class
+                ),
+            );
+            path.pop();
+        }
+    }
+
     fn can_hold_key(&mut self, key: &Value, path: &[Key]) -> bool {
-        let plain = !matches!(key, Value::Record(_) | Value::Name(_) | Value::Skipped(_) | Value::Set(_));
+        let plain = !matches!(
+            key,
+            Value::Record(_) | Value::Name(_) | Value::Skipped(_) | Value::Set(_)
+        );
         if !plain {
             self.drop(path, "its key is not plain data".to_owned());
         }
@@ -98,7 +121,10 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
     }
 
     fn drop(&mut self, path: &[Key], reason: String) {
-        self.dropped.push(Note { name: join(path), reason });
+        self.dropped.push(Note {
+            name: join(path),
+            reason,
+        });
     }
 
     fn is_torch_dtype(&self, value: &Value) -> bool {

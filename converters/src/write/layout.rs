@@ -6,9 +6,9 @@ use std::thread;
 
 use sha1::{Digest, Sha1};
 
+use super::Tensors;
 use super::output::Output;
 use super::zip::Zip;
-use super::Tensors;
 use crate::cast::CastReport;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
@@ -50,7 +50,11 @@ pub(super) struct Plan {
 impl Plan {
     /// An empty file.
     pub(super) fn new() -> Plan {
-        Plan { parts: Vec::new(), len: 0, tail: Tail::None }
+        Plan {
+            parts: Vec::new(),
+            len: 0,
+            tail: Tail::None,
+        }
     }
 
     /// Appends bytes.
@@ -89,7 +93,13 @@ impl Plan {
         output: &Output,
         progress: Option<&(dyn Fn(u64) + Sync)>,
     ) -> Result<(u64, Vec<CastReport>)> {
-        let copier = Copier::new(&self.parts, tensors, output, matches!(self.tail, Tail::Zip(_)), progress);
+        let copier = Copier::new(
+            &self.parts,
+            tensors,
+            output,
+            matches!(self.tail, Tail::Zip(_)),
+            progress,
+        );
         let mut sum = None;
         thread::scope(|scope| {
             let check = scope.spawn(|| checkpoint.verify_file());
@@ -120,7 +130,9 @@ impl Plan {
 
 /// Joins a thread, passing on its panic.
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The SHA-1 sum of all parts in order.
@@ -188,7 +200,9 @@ impl<'a> Copier<'a> {
     }
 
     fn run(&self) -> Result<()> {
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        let threads = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MAX_THREADS);
         thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.work())).collect();
             workers.into_iter().map(join).fold(Ok(()), Result::and)
@@ -197,14 +211,20 @@ impl<'a> Copier<'a> {
 
     fn results(self) -> (Vec<u32>, Vec<CastReport>) {
         let crcs = self.crcs.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (crcs, self.reports.into_inner().unwrap_or_else(PoisonError::into_inner))
+        (
+            crcs,
+            self.reports.into_inner().unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     fn work(&self) -> Result<()> {
         while !self.failed.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some((offset, content)) = self.parts.get(index) else { break };
-            self.copy(index, *offset, content).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
+            let Some((offset, content)) = self.parts.get(index) else {
+                break;
+            };
+            self.copy(index, *offset, content)
+                .inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
         }
         Ok(())
     }

@@ -19,9 +19,16 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
     let mut document = DocumentWriter {
         pickle: PickleWriter::new(4),
         tensor: |pickle: &mut PickleWriter, index: usize| {
-            let Some(tensor) = tensors.all.get(index) else { return pickle.none() };
+            let Some(tensor) = tensors.all.get(index) else {
+                return pickle.none();
+            };
             let len = tensors.byte_len(tensor);
-            begin_array(pickle, tensor, descr(tensors.dtype(tensor)).unwrap_or_default(), len);
+            begin_array(
+                pickle,
+                tensor,
+                descr(tensors.dtype(tensor)).unwrap_or_default(),
+                len,
+            );
             plan.bytes(pickle.take());
             plan.tensor(index, len);
             end_array(pickle);

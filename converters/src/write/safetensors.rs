@@ -17,7 +17,12 @@ const ALIGNMENT: usize = 8;
 /// Lays the file out. The header lists tensors in their own order, whatever the order of the elements.
 pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
     let mut order: Vec<usize> = (0..tensors.all.len()).collect();
-    let size = |index: &usize| tensors.all.get(*index).map_or(0, |tensor| tensors.dtype(tensor).size());
+    let size = |index: &usize| {
+        tensors
+            .all
+            .get(*index)
+            .map_or(0, |tensor| tensors.dtype(tensor).size())
+    };
     order.sort_by_key(|index| std::cmp::Reverse(size(index)));
     let mut starts = vec![0; tensors.all.len()];
     let mut at = 0;
@@ -47,7 +52,13 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
     let mut plan = Plan::new();
     plan.bytes([&(text.len() as u64).to_le_bytes(), &*text].concat());
     for index in order {
-        plan.tensor(index, tensors.all.get(index).map_or(0, |tensor| tensors.byte_len(tensor)));
+        plan.tensor(
+            index,
+            tensors
+                .all
+                .get(index)
+                .map_or(0, |tensor| tensors.byte_len(tensor)),
+        );
     }
     plan
 }
@@ -55,7 +66,11 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
 /// The metadata as texts, all that the format holds: dictionaries are flattened with dots, lists and numbers
 /// become JSON.
 fn texts(checkpoint: &Checkpoint, dropped: &mut Vec<Note>) -> Map<String, Json> {
-    let mut flat = Flat { texts: Map::new(), dropped, seen: HashSet::new() };
+    let mut flat = Flat {
+        texts: Map::new(),
+        dropped,
+        seen: HashSet::new(),
+    };
     flat.add(&checkpoint.metadata(), &mut Vec::new());
     flat.texts
 }
@@ -70,12 +85,11 @@ impl Flat<'_> {
     fn add(&mut self, value: &Value, path: &mut Vec<Key>) {
         let text = match value {
             Value::Dict(dict) if !dict.entries.is_empty() || path.is_empty() => {
-                for (key, value) in &dict.entries {
-                    path.push(key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}"))));
-                    self.add(value, path);
-                    path.pop();
-                }
-                return;
+                return self.add_all(&dict.entries, path);
+            }
+            // Settings in an object are as good as settings in a dictionary.
+            Value::Record(record) if record.args.is_empty() && record.items.is_empty() => {
+                return self.add_all(&record.fields, path);
             }
             // Noted when it was read.
             Value::Skipped(_) => return,
@@ -85,17 +99,35 @@ impl Flat<'_> {
         let name = join(path);
         match text {
             Ok(text) if self.seen.insert(name.clone()) => drop(self.texts.insert(name, Json::String(text))),
-            Ok(_) => self.dropped.push(Note { name, reason: "another entry has this name".to_owned() }),
+            Ok(_) => self.dropped.push(Note {
+                name,
+                reason: "another entry has this name".to_owned(),
+            }),
             Err(reason) => self.dropped.push(Note { name, reason }),
+        }
+    }
+}
+
+impl Flat<'_> {
+    fn add_all(&mut self, entries: &[(Value, Value)], path: &mut Vec<Key>) {
+        for (key, value) in entries {
+            path.push(key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}"))));
+            self.add(value, path);
+            path.pop();
         }
     }
 }
 
 /// Notes the entries of a container header that `target` has no place for.
 pub(super) fn drop_header(checkpoint: &Checkpoint, dropped: &mut Vec<Note>, target: &str) {
-    let Value::Dict(dict) = checkpoint.header() else { return };
+    let Value::Dict(dict) = checkpoint.header() else {
+        return;
+    };
     for (key, _) in &dict.entries {
         let name = key.as_key().map(|key| key.to_string()).unwrap_or_default();
-        dropped.push(Note { name, reason: format!("{target} has no place for file metadata") });
+        dropped.push(Note {
+            name,
+            reason: format!("{target} has no place for file metadata"),
+        });
     }
 }

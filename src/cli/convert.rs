@@ -1,0 +1,261 @@
+//! `port convert`: a checkpoint in another format, and an account of what was written and what was not.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use converters::write::{Options, Target, Written, write};
+use converters::{CastReport, Checkpoint, Dtype};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value as Json, json};
+
+use super::{Report, Usage};
+use crate::mapping::Rename;
+use crate::report::{Align, Table, bytes, count};
+
+/// Arguments of `port convert`.
+#[derive(Debug, Args)]
+pub(super) struct Convert {
+    /// The checkpoint to read, of any format
+    input: PathBuf,
+    /// The format to write
+    #[arg(long, value_enum)]
+    to: Format,
+    /// The file to write; by default the input's name with the format's extension
+    #[arg(short, long, value_name = "OUT")]
+    output: Option<PathBuf>,
+    /// Take only the part of the file at this dotted path, for instance `state_dict` or `ema`
+    #[arg(long, value_name = "PATH")]
+    root: Option<String>,
+    /// Cast floating-point tensors; what overflows or loses precision is named
+    #[arg(long, value_enum, default_value_t = Cast::Keep)]
+    dtype: Cast,
+    /// Rename tensors: 'FROM => TO' with placeholders {part}, {number:int}, {parts..}; the first rule that
+    /// fits a name counts
+    #[arg(long, value_name = "FROM => TO")]
+    rename: Vec<Rename>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One safetensors file
+    Safetensors,
+    /// A PyTorch archive, readable with torch.load(weights_only=True)
+    Pth,
+    /// A Jittor pickle, readable with jt.load
+    Pkl,
+    /// A numpy archive
+    Npz,
+}
+
+impl Format {
+    fn target(self) -> Target {
+        match self {
+            Format::Safetensors => Target::Safetensors,
+            Format::Pth => Target::Torch,
+            Format::Pkl => Target::Jittor,
+            Format::Npz => Target::Npz,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Cast {
+    Keep,
+    F32,
+    F16,
+    Bf16,
+}
+
+impl Cast {
+    fn dtype(self) -> Option<Dtype> {
+        match self {
+            Cast::Keep => None,
+            Cast::F32 => Some(Dtype::F32),
+            Cast::F16 => Some(Dtype::F16),
+            Cast::Bf16 => Some(Dtype::Bf16),
+        }
+    }
+}
+
+/// Files from this size have a progress bar.
+const LARGE: u64 = 100_000_000;
+
+impl Convert {
+    pub(super) fn run(&self) -> Result<Report> {
+        let started = Instant::now();
+        let target = self.to.target();
+        let output = self.output_path(target)?;
+        let checkpoint = self.prepare()?;
+        let size = checkpoint
+            .tensors()
+            .iter()
+            .map(converters::Tensor::byte_len)
+            .sum();
+        let bar = progress_bar(size);
+        let advance = |copied: u64| bar.inc(copied);
+        let options = Options {
+            dtype: self.dtype.dtype(),
+            progress: Some(&advance),
+        };
+        let written = write(&checkpoint, target, &output, options)?;
+        bar.finish_and_clear();
+        let elapsed = started.elapsed();
+        Ok(Report {
+            text: self.text(&checkpoint, &output, &written, elapsed)?,
+            json: self.document(&checkpoint, &output, &written, elapsed),
+        })
+    }
+
+    /// Opens the input, narrows it to the root, renames.
+    fn prepare(&self) -> Result<Checkpoint> {
+        let mut checkpoint = match &self.root {
+            Some(root) => converters::open_unnamed(&self.input)?.at_root(root)?,
+            None => converters::open(&self.input)?,
+        };
+        if !self.rename.is_empty() {
+            let mut applied = 0;
+            checkpoint = checkpoint.renamed(&mut |name| {
+                let renamed = self.rename.iter().find_map(|rule| rule.apply(name));
+                applied += usize::from(renamed.is_some());
+                renamed
+            })?;
+            if applied == 0 {
+                let message = "--rename fits none of the tensor names; port inspect lists them".to_owned();
+                return Err(Usage(message).into());
+            }
+        }
+        Ok(checkpoint)
+    }
+
+    fn output_path(&self, target: Target) -> Result<PathBuf> {
+        let output = self
+            .output
+            .clone()
+            .unwrap_or_else(|| self.input.with_extension(target.extension()));
+        let is_same = match (self.input.canonicalize(), output.canonicalize()) {
+            (Ok(input), Ok(output)) => input == output,
+            _ => false,
+        };
+        if is_same {
+            let message = format!(
+                "{} would be overwritten by itself; name another file with -o",
+                output.display()
+            );
+            return Err(Usage(message).into());
+        }
+        Ok(output)
+    }
+
+    fn text(&self, from: &Checkpoint, to: &Path, written: &Written, elapsed: Duration) -> Result<String> {
+        let mut text = String::new();
+        let source = std::fs::metadata(from.path()).map_or(0, |metadata| metadata.len());
+        writeln!(
+            text,
+            "read   {} ({}, {})",
+            from.path().display(),
+            from.format(),
+            bytes(source)
+        )?;
+        writeln!(
+            text,
+            "wrote  {} ({}, {})",
+            to.display(),
+            self.to.target().name(),
+            bytes(written.bytes)
+        )?;
+        let tensors = count(from.tensors().len() as u64);
+        writeln!(text, "{tensors} tensors in {:.2} s", elapsed.as_secs_f64())?;
+        self.casts(&mut text, written)?;
+        if !written.dropped.is_empty() {
+            let mut table = Table::new([("left out", Align::Left), ("why", Align::Left)]);
+            for note in &written.dropped {
+                table.row(vec![note.name.clone(), note.reason.clone()]);
+            }
+            write!(text, "\n{table}")?;
+        }
+        Ok(text)
+    }
+
+    fn casts(&self, text: &mut String, written: &Written) -> Result<()> {
+        let Some(dtype) = self.dtype.dtype() else {
+            return Ok(());
+        };
+        if written.casts.is_empty() {
+            writeln!(text, "casting to {dtype} changed no value")?;
+            return Ok(());
+        }
+        let overflowed = written
+            .casts
+            .iter()
+            .filter(|(_, report)| report.overflowed > 0)
+            .count();
+        writeln!(
+            text,
+            "casting to {dtype}: {} tensors lost precision, {overflowed} overflowed\n",
+            written.casts.len()
+        )?;
+        let columns = [
+            ("cast", Align::Left),
+            ("overflowed", Align::Right),
+            ("rounded", Align::Right),
+        ];
+        let mut table = Table::new(columns.into_iter().chain([("to zero", Align::Right)]));
+        for (name, report) in &written.casts {
+            let CastReport {
+                overflowed,
+                rounded,
+                flushed,
+            } = *report;
+            table.row(vec![
+                name.clone(),
+                count(overflowed),
+                count(rounded),
+                count(flushed),
+            ]);
+        }
+        write!(text, "{table}")?;
+        Ok(())
+    }
+
+    fn document(&self, from: &Checkpoint, to: &Path, written: &Written, elapsed: Duration) -> Json {
+        let dropped = written
+            .dropped
+            .iter()
+            .map(|note| json!({ "name": note.name, "reason": note.reason }));
+        let casts = written.casts.iter().map(|(name, report)| {
+            json!({
+                "name": name,
+                "overflowed": report.overflowed,
+                "rounded": report.rounded,
+                "to_zero": report.flushed,
+            })
+        });
+        json!({
+            "input": from.path().display().to_string(),
+            "output": to.display().to_string(),
+            "format": self.to.target().name(),
+            "tensors": from.tensors().len(),
+            "bytes": written.bytes,
+            "seconds": elapsed.as_secs_f64(),
+            "dropped": dropped.collect::<Vec<_>>(),
+            "casts": casts.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn progress_bar(size: u64) -> ProgressBar {
+    if size < LARGE || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
+    let style =
+        ProgressStyle::with_template("{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

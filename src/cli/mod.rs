@@ -1,0 +1,85 @@
+//! The command line: arguments become a plan, the plan is run, its end becomes an exit code.
+//!
+//! Exit codes are a contract: 0 done, 1 the answer is no, 2 bad usage, 3 bad input file or data.
+
+mod convert;
+mod inspect;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde_json::{Value as Json, json};
+
+/// Moves detector weights between frameworks and proves that nothing was lost on the way.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what is in a checkpoint, without running any of its code
+    Inspect(inspect::Inspect),
+    /// Write a checkpoint in another format, every bit intact
+    Convert(convert::Convert),
+}
+
+/// What a command has to say, in both forms.
+struct Report {
+    text: String,
+    json: Json,
+}
+
+/// Arguments that cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+const DONE: u8 = 0;
+const BAD_USAGE: u8 = 2;
+const BAD_INPUT: u8 = 3;
+
+/// Runs the program on the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (wants_json, outcome) = match &cli.command {
+        Command::Inspect(command) => (command.json, command.run()),
+        Command::Convert(command) => (command.json, command.run()),
+    };
+    let (text, code) = match outcome {
+        Ok(report) if wants_json => (document(&report.json), DONE),
+        Ok(report) => (report.text, DONE),
+        Err(error) => failure(&error, wants_json),
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // The reader of a pipe may have seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(BAD_INPUT),
+        _ => ExitCode::from(code),
+    }
+}
+
+fn document(json: &Json) -> String {
+    format!("{json:#}\n")
+}
+
+/// Says what went wrong: on standard error, with `--json` as a document on standard output as well.
+fn failure(error: &anyhow::Error, wants_json: bool) -> (String, u8) {
+    eprintln!("error: {error:#}");
+    let (class, file, code) = match error.downcast_ref::<converters::Error>() {
+        Some(error) => (
+            error.class().name(),
+            Some(error.file().display().to_string()),
+            BAD_INPUT,
+        ),
+        None if error.is::<Usage>() => ("usage", None, BAD_USAGE),
+        None => ("io", None, BAD_INPUT),
+    };
+    if !wants_json {
+        return (String::new(), code);
+    }
+    let error = json!({ "error": { "class": class, "file": file, "message": error.to_string() } });
+    (document(&error), code)
+}
