@@ -324,10 +324,8 @@ fn find<'a>(value: &'a Value, root: &str) -> Option<(usize, &'a Value)> {
         let next = value
             .get(&Key::Text(head.to_owned()))
             .or_else(|| value.get(&index?));
-        if let Some(next) = next {
-            if let Some((steps, found)) = find(next, rest.strip_prefix('.').unwrap_or(rest)) {
-                return Some((steps + 1, found));
-            }
+        if let Some((steps, found)) = next.and_then(|next| find(next, rest.strip_prefix('.').unwrap_or(rest))) {
+            return Some((steps + 1, found));
         }
     }
     None

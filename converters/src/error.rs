@@ -98,12 +98,12 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &*self.problem {
-            Problem::Io(source) => Some(source),
-            _ => None,
-        }
+// The message tells the whole story; there is no source below it.
+impl std::error::Error for Error {}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Problem::Io(error)
     }
 }
 
@@ -124,7 +124,7 @@ impl<T> InFile<T> for std::result::Result<T, Problem> {
 pub enum Problem {
     /// The operating system refused.
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(std::io::Error),
     /// The path is a directory.
     #[error("is a directory{}", if *unpacked_archive { " (an unpacked .pth archive)" } else { "" })]
     Directory {

@@ -42,6 +42,6 @@ pub use checkpoint::{Checkpoint, Global, Note};
 pub use dtype::Dtype;
 pub use error::{Error, ErrorClass, Problem, Result};
 pub use format::Format;
-pub use open::{open, open_unnamed};
+pub use open::{open, open_bytes, open_unnamed};
 pub use tensor::Tensor;
 pub use value::{Dict, Key, Module, Record, Value};

@@ -14,18 +14,19 @@ use crate::error::Problem;
 /// [`Problem::Io`] when the file cannot be opened or mapped, [`Problem::Directory`] for a directory,
 /// [`Problem::NotRegularFile`] for a pipe or a device.
 pub(crate) fn map(path: &Path) -> Result<Bytes, Problem> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
+    // Before it is opened: to open a pipe is to wait for its writer.
+    let metadata = std::fs::metadata(path)?;
     if metadata.is_dir() {
         return Err(Problem::Directory {
             unpacked_archive: path.join("data.pkl").is_file(),
         });
     }
-    if metadata.len() == 0 {
-        return Ok(Bytes::new());
-    }
     if !metadata.is_file() {
         return Err(Problem::NotRegularFile);
+    }
+    let file = File::open(path)?;
+    if file.metadata()?.len() == 0 {
+        return Ok(Bytes::new());
     }
     Ok(Bytes::from_owner(map_file(&file)?))
 }

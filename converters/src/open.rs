@@ -47,8 +47,25 @@ pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
 /// # Errors
 /// As [`open`].
 pub fn open_unnamed(path: impl AsRef<Path>) -> Result<Checkpoint> {
-    let source = Source::map(path.as_ref())?;
-    let checkpoint = read(&source)?;
+    read_verified(&Source::map(path.as_ref())?)
+}
+
+/// Like [`open`], of a file that is already in memory. `name` is what messages call it; only the files that
+/// sharded or external data name are looked for in its directory.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_bytes(name: impl AsRef<Path>, bytes: impl Into<Bytes>) -> Result<Checkpoint> {
+    let checkpoint = read_verified(&Source {
+        path: name.as_ref().into(),
+        bytes: bytes.into(),
+    })?;
+    checkpoint.check_names()?;
+    Ok(checkpoint)
+}
+
+fn read_verified(source: &Source) -> Result<Checkpoint> {
+    let checkpoint = read(source)?;
     if checkpoint
         .tensors()
         .iter()

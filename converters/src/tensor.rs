@@ -434,10 +434,8 @@ pub(crate) fn byte_len(place: &str, dtype: Dtype, shape: &[usize]) -> std::resul
         });
     }
     // Zero sizes first: [2^40, 2^40, 0] is an empty tensor, but its strides would overflow.
-    let nonzero = shape.iter().map(|size| (*size).max(1) as u64);
-    let product = nonzero.fold(Some(dtype.size() as u64), |product, size| {
-        product?.checked_mul(size)
-    });
+    let mut nonzero = shape.iter().map(|size| (*size).max(1) as u64);
+    let product = nonzero.try_fold(dtype.size() as u64, u64::checked_mul);
     match product.filter(|product| *product <= i64::MAX as u64) {
         Some(_) if shape.contains(&0) => Ok(0),
         Some(product) => Ok(product),

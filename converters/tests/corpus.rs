@@ -3,6 +3,8 @@
 //! `tests/data/formats` ships the cases that are small; the whole corpus is read from
 //! `../shared/reference/formats` where that exists. Its README explains `expected.json`.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failing test may panic
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -115,10 +117,8 @@ fn check(file: &Path, case: &Json) -> Outcome {
     if used > limits["mib"].as_f64().map_or(MEBIBYTES, |mib| mib as f32) {
         return Err(format!("took {used} MiB"));
     }
-    if let Some(canary) = case["canary"].as_str() {
-        if Path::new(canary).exists() {
-            return Err("its payload ran".to_owned());
-        }
+    if case["canary"].as_str().is_some_and(|canary| Path::new(canary).exists()) {
+        return Err("its payload ran".to_owned());
     }
     match (case["outcome"].as_str(), loaded) {
         (Some("ok"), Ok((checkpoint, loaded))) => check_content(case, &checkpoint, &loaded),
@@ -302,8 +302,11 @@ fn check_aliases(case: &Json, checkpoint: &Checkpoint) -> Outcome {
     Ok(())
 }
 
-/// What a file reads as: names, types, shapes and bytes.
-fn content(file: &Path) -> Option<Vec<(String, Vec<usize>, Vec<u8>)>> {
+/// Name and type, shape, bytes.
+type Content = (String, Vec<usize>, Vec<u8>);
+
+/// What a file reads as.
+fn content(file: &Path) -> Option<Vec<Content>> {
     let (_, loaded) = load(file).ok()?;
     Some(
         loaded

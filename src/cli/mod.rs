@@ -67,7 +67,7 @@ fn document(json: &Json) -> String {
 
 /// Says what went wrong: on standard error, with `--json` as a document on standard output as well.
 fn failure(error: &anyhow::Error, wants_json: bool) -> (String, u8) {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {error}");
     let (class, file, code) = match error.downcast_ref::<converters::Error>() {
         Some(error) => (
             error.class().name(),

@@ -60,7 +60,7 @@ impl Reader<'_> {
                     .map(Some)
                     .ok_or_else(|| Problem::malformed(place(), "the parameter is not a tensor"))
             }
-            Some(Meaning::RebuildFromType) => self.from_type(args, name, depth),
+            Some(Meaning::RebuildFromType) => self.with_attributes(args, name, depth),
             Some(Meaning::RebuildMeta) => Ok(Some(Tensorlike::Skipped(
                 "a meta tensor: it has no data".to_owned(),
             ))),
@@ -108,7 +108,7 @@ impl Reader<'_> {
     }
 
     /// `_rebuild_from_type_v2(function, type, arguments, state)`: the arguments are those of `function`.
-    fn from_type(&mut self, args: &[Id], name: &str, depth: usize) -> Result<Option<Tensorlike>, Problem> {
+    fn with_attributes(&mut self, args: &[Id], name: &str, depth: usize) -> Result<Option<Tensorlike>, Problem> {
         let &[callable, _, args, ..] = args else {
             return Err(Problem::malformed(
                 format!("tensor `{name}`"),

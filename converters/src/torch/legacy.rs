@@ -179,15 +179,13 @@ impl Storages for Blocks {
                 what: format!("storage `{}`", reference.key),
                 wanted_by: "the objects' pickle".to_owned(),
             })?;
-        if let Some((start, size)) = reference.window {
-            if start.checked_add(size).is_none_or(|end| end > reference.elements) {
-                return Err(Problem::OutOfRange {
-                    place: format!("a view of storage `{}`", reference.key),
-                    reach: format!("{size} elements from {start}, of {}", reference.elements),
-                });
-            }
+        let (start, size) = reference.window.unwrap_or((0, reference.elements));
+        if start.checked_add(size).is_none_or(|end| end > reference.elements) {
+            return Err(Problem::OutOfRange {
+                place: format!("a view of storage `{}`", reference.key),
+                reach: format!("{size} elements from {start}, of {}", reference.elements),
+            });
         }
-        let start = reference.window.map_or(0, |(start, _)| start);
         // The elements are little-endian whatever machine wrote them.
         let storage = TypedStorage {
             bytes: bytes.clone(),
