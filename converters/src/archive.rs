@@ -77,12 +77,7 @@ impl Archive {
         }
         check_overlap(&entries)?;
         let by_name = index_names(&entries)?;
-        Ok(Archive {
-            file: file.clone(),
-            bytes: bytes.clone(),
-            entries,
-            by_name,
-        })
+        Ok(Archive { file: file.clone(), bytes: bytes.clone(), entries, by_name })
     }
 
     /// The records, in directory order.
@@ -101,13 +96,7 @@ impl Archive {
         // record is 0 as well, and one in 2^32 real sums, which then goes unchecked.
         let crc32 = (entry.crc32 != 0).then_some(entry.crc32);
         let stored = self.bytes.slice(entry.data.clone());
-        Storage::new(
-            self.file.clone(),
-            format!("record `{}`", entry.name),
-            stored,
-            entry.encoding,
-            crc32,
-        )
+        Storage::new(self.file.clone(), format!("record `{}`", entry.name), stored, entry.encoding, crc32)
     }
 
     /// The verified content of a record that must be in memory, such as `data.pkl`: a slice of the file
@@ -144,19 +133,10 @@ struct Directory {
 impl Directory {
     fn find(bytes: &[u8]) -> Result<Directory, Problem> {
         let Some(end) = find_end(bytes) else {
-            return Err(
-                match bytes
-                    .windows(4)
-                    .rev()
-                    .take(MAX_COMMENT)
-                    .any(|window| window == END.0)
-                {
-                    true => Problem::malformed("the end of the zip archive", "other bytes follow it"),
-                    false => Problem::EndMissing {
-                        what: "the zip archive has no central directory at its end",
-                    },
-                },
-            );
+            return Err(match bytes.windows(4).rev().take(MAX_COMMENT).any(|window| window == END.0) {
+                true => Problem::malformed("the end of the zip archive", "other bytes follow it"),
+                false => Problem::EndMissing { what: "the zip archive has no central directory at its end" },
+            });
         };
         let fields = Fields::of(bytes, end, END, "the end of the zip archive")?;
         let directory = Directory {
@@ -166,9 +146,7 @@ impl Directory {
         };
         let is_full =
             directory.count == 0xffff || directory.size == 0xffff_ffff || directory.start == 0xffff_ffff;
-        let locator = end
-            .checked_sub(LOCATOR64.1)
-            .filter(|at| bytes.get(*at..*at + 4) == Some(LOCATOR64.0));
+        let locator = end.checked_sub(LOCATOR64.1).filter(|at| bytes.get(*at..*at + 4) == Some(LOCATOR64.0));
         let (directory, limit) = match locator {
             Some(locator) => {
                 let at = Fields::of(bytes, locator, LOCATOR64, "the zip64 locator")?.u64(8)?;
@@ -190,18 +168,12 @@ impl Directory {
     fn find64(bytes: &[u8], at: u64) -> Result<Directory, Problem> {
         let at = usize::try_from(at).unwrap_or(usize::MAX);
         let fields = Fields::of(bytes, at, END64, "the zip64 end of the archive")?;
-        Ok(Directory {
-            count: fields.u64(32)?,
-            size: fields.u64(40)?,
-            start: fields.u64(48)?,
-        })
+        Ok(Directory { count: fields.u64(32)?, size: fields.u64(40)?, start: fields.u64(48)? })
     }
 
     fn records<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], Problem> {
         let range = self.start as usize..(self.start + self.size) as usize;
-        bytes
-            .get(range)
-            .ok_or_else(|| Problem::malformed("the zip central directory", "it leaves the file"))
+        bytes.get(range).ok_or_else(|| Problem::malformed("the zip central directory", "it leaves the file"))
     }
 }
 
@@ -210,10 +182,7 @@ fn find_end(bytes: &[u8]) -> Option<usize> {
     let last = bytes.len().checked_sub(END.1)?;
     (last.saturating_sub(MAX_COMMENT)..=last).rev().find(|at| {
         let record = bytes.get(*at..).unwrap_or_default();
-        let comment = record
-            .get(20..22)
-            .and_then(|length| length.try_into().ok())
-            .map(u16::from_le_bytes);
+        let comment = record.get(20..22).and_then(|length| length.try_into().ok()).map(u16::from_le_bytes);
         record.starts_with(END.0) && comment.map(usize::from) == Some(record.len() - END.1)
     })
 }
@@ -285,13 +254,8 @@ fn central_entry<'a>(rest: &'a [u8], file: &[u8], directory: u64) -> Result<(Ent
     let extent = widen(extent, extra, name)?;
     let encoding = encoding(name, fields.u16(8)?, fields.u16(10)?, &extent)?;
     let data = local_data(file, directory, name, fields.u16(10)?, &extent)?;
-    let entry = Entry {
-        name: name.to_owned(),
-        header: extent.header,
-        data,
-        encoding,
-        crc32: fields.u32(16)?,
-    };
+    let entry =
+        Entry { name: name.to_owned(), header: extent.header, data, encoding, crc32: fields.u32(16)? };
     Ok((entry, after))
 }
 
@@ -339,14 +303,8 @@ fn encoding(name: &str, flags: u16, method: u16, extent: &Extent) -> Result<Enco
         8 if extent.size <= extent.stored.saturating_mul(MAX_DEFLATE_RATIO) => {
             Ok(Encoding::Deflate { size: extent.size })
         }
-        8 => Err(contradiction(format!(
-            "deflate expands {MAX_DEFLATE_RATIO} times at most"
-        ))),
-        other => Err(Problem::unsupported(
-            place(),
-            format!("zip compression method {other}"),
-            REPACK,
-        )),
+        8 => Err(contradiction(format!("deflate expands {MAX_DEFLATE_RATIO} times at most"))),
+        other => Err(Problem::unsupported(place(), format!("zip compression method {other}"), REPACK)),
     }
 }
 
@@ -365,10 +323,7 @@ fn local_data(
     let start = at + LOCAL.1 + name_len + usize::from(fields.u16(28)?);
     let local_name = file.get(at + LOCAL.1..at + LOCAL.1 + name_len);
     if local_name != Some(name.as_bytes()) || fields.u16(8)? != method {
-        return Err(Problem::malformed(
-            place,
-            "its local header and the central directory disagree",
-        ));
+        return Err(Problem::malformed(place, "its local header and the central directory disagree"));
     }
     let end = (start as u64).checked_add(extent.stored);
     match end.filter(|end| *end <= directory) {
@@ -401,10 +356,7 @@ fn index_names(entries: &[Entry]) -> Result<HashMap<String, usize>, Problem> {
     let mut by_name = HashMap::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
         if by_name.insert(entry.name.clone(), index).is_some() {
-            return Err(Problem::malformed(
-                format!("record `{}`", entry.name),
-                "its name is a duplicate",
-            ));
+            return Err(Problem::malformed(format!("record `{}`", entry.name), "its name is a duplicate"));
         }
     }
     Ok(by_name)

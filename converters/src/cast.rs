@@ -26,12 +26,7 @@ pub(crate) struct Caster {
 impl Caster {
     /// A caster between two real floating-point types.
     pub(crate) fn new(from: Dtype, to: Dtype) -> Self {
-        Caster {
-            from,
-            to,
-            buffer: Vec::new(),
-            report: CastReport::default(),
-        }
+        Caster { from, to, buffer: Vec::new(), report: CastReport::default() }
     }
 
     pub(crate) fn report(&self) -> CastReport {
@@ -92,11 +87,7 @@ fn f8_to_f64(bits: u8, exponent_bits: u32, mantissa_bits: u32, infinities: bool)
     let scale = 2_f64.powi(-(mantissa_bits as i32));
     let top = (1 << exponent_bits) - 1;
     if exponent == top && infinities {
-        return if mantissa == 0.0 {
-            sign * f64::INFINITY
-        } else {
-            f64::NAN
-        };
+        return if mantissa == 0.0 { sign * f64::INFINITY } else { f64::NAN };
     }
     if bits & 0x7f == 0x7f && !infinities {
         return f64::NAN;
@@ -143,14 +134,7 @@ mod tests {
         let values = [1.0_f32, 70000.0, 0.1, 1e-10, f32::NAN, f32::INFINITY, -0.0];
         let chunk: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!(caster.cast(&chunk).len(), 2 * values.len());
-        assert_eq!(
-            caster.report(),
-            CastReport {
-                overflowed: 1,
-                rounded: 2,
-                flushed: 1
-            }
-        );
+        assert_eq!(caster.report(), CastReport { overflowed: 1, rounded: 2, flushed: 1 });
     }
 
     #[test]

@@ -114,10 +114,7 @@ impl Checkpoint {
             Some(Value::Dict(dict)) => entries.extend(dict.entries),
             Some(other) => entries.push((Value::Text(String::new()), other)),
         }
-        Value::Dict(Dict {
-            ordered: false,
-            entries,
-        })
+        Value::Dict(Dict { ordered: false, entries })
     }
 
     /// Every class and function that a pickle names, in order of appearance.
@@ -142,11 +139,7 @@ impl Checkpoint {
             }
             group.push(tensor.name());
         }
-        order
-            .iter()
-            .filter_map(|id| groups.remove(id))
-            .filter(|group| group.len() > 1)
-            .collect()
+        order.iter().filter_map(|id| groups.remove(id)).filter(|group| group.len() > 1).collect()
     }
 
     /// Whether every checksum of the file has been compared with the data.
@@ -185,10 +178,7 @@ impl Checkpoint {
     pub fn at_root(&self, root: &str) -> Result<Checkpoint> {
         let fail = |problem| Error::new(&self.path, problem);
         let (steps, value) = find(&self.document, root).ok_or_else(|| {
-            fail(Problem::NoSuchRoot {
-                root: root.to_owned(),
-                present: branches(&self.document),
-            })
+            fail(Problem::NoSuchRoot { root: root.to_owned(), present: branches(&self.document) })
         })?;
         let mut part = Checkpoint {
             tensors: Vec::new(),
@@ -226,9 +216,7 @@ impl Checkpoint {
             *tensor = tensor.at(path);
         }
         let tensors = &renamed.tensors;
-        rekey(&mut renamed.document, &mut |index| {
-            tensors.get(index).and_then(|tensor| tensor.path().last())
-        });
+        rekey(&mut renamed.document, &mut |index| tensors.get(index).and_then(|tensor| tensor.path().last()));
         renamed.check_names()?;
         Ok(renamed)
     }
@@ -254,26 +242,16 @@ impl Checkpoint {
 
 /// The path of `tensor` under a new flat name, in the same dictionary.
 fn renamed_path(tensor: &Tensor, name: &str) -> std::result::Result<Vec<Key>, Problem> {
-    let cannot = |why| Problem::CannotRename {
-        tensor: tensor.name().to_owned(),
-        name: name.to_owned(),
-        why,
-    };
+    let cannot = |why| Problem::CannotRename { tensor: tensor.name().to_owned(), name: name.to_owned(), why };
     let Some((Key::Text(_), container)) = tensor.path().split_last() else {
         return Err(cannot("it has no name of its own"));
     };
     let rest = match container {
         [] => Some(name),
-        _ => name
-            .strip_prefix(&join(container))
-            .and_then(|rest| rest.strip_prefix('.')),
+        _ => name.strip_prefix(&join(container)).and_then(|rest| rest.strip_prefix('.')),
     };
     let rest = rest.ok_or_else(|| cannot("that would move it out of its dictionary"))?;
-    Ok(container
-        .iter()
-        .cloned()
-        .chain([Key::Text(rest.to_owned())])
-        .collect())
+    Ok(container.iter().cloned().chain([Key::Text(rest.to_owned())]).collect())
 }
 
 /// Gives the dictionary entries of tensors the keys that `key` says.
@@ -286,9 +264,7 @@ fn rekey<'a>(value: &mut Value, key: &mut dyn FnMut(usize) -> Option<&'a Key>) {
         Value::Module(module) => rekey_entries(&mut module.state, key),
         Value::Record(record) => {
             let fields = record.fields.iter_mut().map(|(_, value)| value);
-            fields
-                .chain(&mut record.items)
-                .for_each(|value| rekey(value, key));
+            fields.chain(&mut record.items).for_each(|value| rekey(value, key));
         }
         _ => {}
     }
@@ -321,10 +297,9 @@ fn find<'a>(value: &'a Value, root: &str) -> Option<(usize, &'a Value)> {
     for end in ends {
         let (head, rest) = (root.get(..end)?, root.get(end..)?);
         let index = head.parse().ok().map(Key::Index);
-        let next = value
-            .get(&Key::Text(head.to_owned()))
-            .or_else(|| value.get(&index?));
-        if let Some((steps, found)) = next.and_then(|next| find(next, rest.strip_prefix('.').unwrap_or(rest))) {
+        let next = value.get(&Key::Text(head.to_owned())).or_else(|| value.get(&index?));
+        if let Some((steps, found)) = next.and_then(|next| find(next, rest.strip_prefix('.').unwrap_or(rest)))
+        {
             return Some((steps + 1, found));
         }
     }
@@ -337,10 +312,8 @@ fn branches(document: &Value) -> String {
         return "no named parts".to_owned();
     };
     let with_tensors = dict.entries.iter().filter(|(_, value)| value.holds_tensor());
-    let mut names: Vec<String> = with_tensors
-        .filter_map(|(key, _)| key.as_key())
-        .map(|key| format!("`{key}`"))
-        .collect();
+    let mut names: Vec<String> =
+        with_tensors.filter_map(|(key, _)| key.as_key()).map(|key| format!("`{key}`")).collect();
     if names.len() > 8 {
         names.truncate(8);
         names.push("...".to_owned());
@@ -357,32 +330,17 @@ fn renumber(value: &Value, number: &mut dyn FnMut(usize) -> Option<usize>) -> Va
         Value::Set(items) => Value::Set(all(items)),
         Value::Tensor(index) => number(*index).map_or(Value::None, Value::Tensor),
         Value::Dict(dict) => {
-            let entries = dict
-                .entries
-                .iter()
-                .map(|(key, value)| (key.clone(), renumber(value, number)));
-            Value::Dict(Dict {
-                ordered: dict.ordered,
-                entries: entries.collect(),
-            })
+            let entries = dict.entries.iter().map(|(key, value)| (key.clone(), renumber(value, number)));
+            Value::Dict(Dict { ordered: dict.ordered, entries: entries.collect() })
         }
         Value::Module(module) => {
             let mut module = module.clone();
-            module
-                .state
-                .entries
-                .iter_mut()
-                .for_each(|(_, value)| *value = renumber(value, number));
+            module.state.entries.iter_mut().for_each(|(_, value)| *value = renumber(value, number));
             Value::Module(module)
         }
         Value::Record(record) => {
             let mut record = record.clone();
-            for value in record
-                .fields
-                .iter_mut()
-                .map(|(_, value)| value)
-                .chain(&mut record.items)
-            {
+            for value in record.fields.iter_mut().map(|(_, value)| value).chain(&mut record.items) {
                 *value = renumber(value, number);
             }
             Value::Record(record)
@@ -398,10 +356,8 @@ fn prune(value: &Value) -> Option<Value> {
         (!kept.is_empty() || items.is_empty()).then_some(kept)
     };
     let entries_of = |entries: &[(Value, Value)]| {
-        let kept: Vec<_> = entries
-            .iter()
-            .filter_map(|(key, value)| Some((key.clone(), prune(value)?)))
-            .collect();
+        let kept: Vec<_> =
+            entries.iter().filter_map(|(key, value)| Some((key.clone(), prune(value)?))).collect();
         (!kept.is_empty() || entries.is_empty()).then_some(kept)
     };
     match value {
@@ -412,29 +368,17 @@ fn prune(value: &Value) -> Option<Value> {
         Value::Set(items) => some_of(items).map(Value::Set),
         Value::Dict(dict) => {
             let entries = entries_of(&dict.entries)?;
-            Some(Value::Dict(Dict {
-                ordered: dict.ordered,
-                entries,
-            }))
+            Some(Value::Dict(Dict { ordered: dict.ordered, entries }))
         }
         Value::Module(module) => {
             let (class, fields) = (module.class.clone(), entries_of(&module.attributes)?);
-            let record = Record {
-                class,
-                args: Vec::new(),
-                fields,
-                items: Vec::new(),
-            };
+            let record = Record { class, args: Vec::new(), fields, items: Vec::new() };
             (!record.fields.is_empty()).then(|| Value::Record(Box::new(record)))
         }
         Value::Record(record) => {
             let mut record = record.clone();
-            record
-                .fields
-                .retain_mut(|(_, value)| prune(value).map(|kept| *value = kept).is_some());
-            record
-                .items
-                .retain_mut(|value| prune(value).map(|kept| *value = kept).is_some());
+            record.fields.retain_mut(|(_, value)| prune(value).map(|kept| *value = kept).is_some());
+            record.items.retain_mut(|value| prune(value).map(|kept| *value = kept).is_some());
             Some(Value::Record(record))
         }
         other => Some(other.clone()),
@@ -457,10 +401,7 @@ impl Collector {
 
     /// Notes something that is left out and returns the leaf that stands for it.
     pub(crate) fn skip(&mut self, path: &[Key], reason: String) -> Value {
-        self.notes.push(Note {
-            name: join(path),
-            reason: reason.clone(),
-        });
+        self.notes.push(Note { name: join(path), reason: reason.clone() });
         Value::Skipped(reason)
     }
 }
@@ -472,10 +413,8 @@ mod tests {
     #[test]
     fn roots_are_found_through_keys_with_dots() {
         let leaf = Value::dict([("c".to_owned(), Value::Int(1))]);
-        let tree = Value::dict([
-            ("a.b".to_owned(), leaf),
-            ("l".to_owned(), Value::List(vec![Value::Int(2)])),
-        ]);
+        let tree =
+            Value::dict([("a.b".to_owned(), leaf), ("l".to_owned(), Value::List(vec![Value::Int(2)]))]);
         assert_eq!(find(&tree, "a.b.c").unwrap(), (2, &Value::Int(1)));
         assert_eq!(find(&tree, "l.0").unwrap(), (2, &Value::Int(2)));
         assert!(find(&tree, "a.c").is_none());

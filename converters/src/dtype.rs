@@ -87,10 +87,7 @@ impl Dtype {
 
     /// Whether the type is a real floating-point number, the kind that `--dtype` casts.
     pub const fn is_float(self) -> bool {
-        matches!(
-            self,
-            Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::Bf16 | Dtype::F8E4M3 | Dtype::F8E5M2
-        )
+        matches!(self, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::Bf16 | Dtype::F8E4M3 | Dtype::F8E5M2)
     }
 
     /// The name `port` prints.

@@ -64,10 +64,7 @@ pub struct Error {
 impl Error {
     /// Says that `problem` was met in `file`.
     pub fn new(file: impl Into<PathBuf>, problem: Problem) -> Self {
-        Error {
-            file: file.into(),
-            problem: Box::new(problem),
-        }
+        Error { file: file.into(), problem: Box::new(problem) }
     }
 
     /// The file at fault.
@@ -88,13 +85,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {}\n  {}",
-            self.file.display(),
-            self.problem,
-            self.problem.remedy()
-        )
+        write!(f, "{}: {}\n  {}", self.file.display(), self.problem, self.problem.remedy())
     }
 }
 
@@ -334,9 +325,9 @@ impl Problem {
     pub fn remedy(&self) -> &'static str {
         match self {
             Problem::Io(_) => "check the path and its permissions, and the space left on the disk",
-            Problem::Directory {
-                unpacked_archive: true,
-            } => "zip it again without compression (zip -0 -r model.pth FOLDER) and open the archive",
+            Problem::Directory { unpacked_archive: true } => {
+                "zip it again without compression (zip -0 -r model.pth FOLDER) and open the archive"
+            }
             Problem::Directory { .. } => "name the checkpoint file inside it",
             Problem::NotRegularFile => "write its content to a file and open that",
             Problem::NotACheckpoint { remedy, .. } | Problem::Unsupported { remedy, .. } => remedy,
@@ -362,10 +353,7 @@ impl Problem {
     }
 
     pub(crate) fn malformed(place: impl Into<String>, rule: &'static str) -> Problem {
-        Problem::Malformed {
-            place: place.into(),
-            rule,
-        }
+        Problem::Malformed { place: place.into(), rule }
     }
 
     pub(crate) fn unsupported(
@@ -373,10 +361,6 @@ impl Problem {
         what: impl Into<String>,
         remedy: &'static str,
     ) -> Problem {
-        Problem::Unsupported {
-            place: place.into(),
-            what: what.into(),
-            remedy,
-        }
+        Problem::Unsupported { place: place.into(), what: what.into(), remedy }
     }
 }

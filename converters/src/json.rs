@@ -76,10 +76,7 @@ fn describe_record(record: &Record) -> Json {
 }
 
 fn object(entries: &[(Value, Value)]) -> Map<String, Json> {
-    entries
-        .iter()
-        .map(|(key, value)| (key_text(key), describe(value)))
-        .collect()
+    entries.iter().map(|(key, value)| (key_text(key), describe(value))).collect()
 }
 
 fn key_text(key: &Value) -> String {

@@ -17,9 +17,7 @@ pub(crate) fn map(path: &Path) -> Result<Bytes, Problem> {
     // Before it is opened: to open a pipe is to wait for its writer.
     let metadata = std::fs::metadata(path)?;
     if metadata.is_dir() {
-        return Err(Problem::Directory {
-            unpacked_archive: path.join("data.pkl").is_file(),
-        });
+        return Err(Problem::Directory { unpacked_archive: path.join("data.pkl").is_file() });
     }
     if !metadata.is_file() {
         return Err(Problem::NotRegularFile);

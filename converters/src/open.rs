@@ -20,10 +20,7 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn map(path: &Path) -> Result<Source> {
         let bytes = mapped::map(path).in_file(path)?;
-        Ok(Source {
-            path: path.into(),
-            bytes,
-        })
+        Ok(Source { path: path.into(), bytes })
     }
 }
 
@@ -56,23 +53,14 @@ pub fn open_unnamed(path: impl AsRef<Path>) -> Result<Checkpoint> {
 /// # Errors
 /// As [`open`].
 pub fn open_bytes(name: impl AsRef<Path>, bytes: impl Into<Bytes>) -> Result<Checkpoint> {
-    let checkpoint = read_verified(&Source {
-        path: name.as_ref().into(),
-        bytes: bytes.into(),
-    })?;
+    let checkpoint = read_verified(&Source { path: name.as_ref().into(), bytes: bytes.into() })?;
     checkpoint.check_names()?;
     Ok(checkpoint)
 }
 
 fn read_verified(source: &Source) -> Result<Checkpoint> {
     let checkpoint = read(source)?;
-    if checkpoint
-        .tensors()
-        .iter()
-        .map(crate::Tensor::byte_len)
-        .sum::<u64>()
-        <= limits::EAGER_CHECKSUM_BYTES
-    {
+    if checkpoint.tensors().iter().map(crate::Tensor::byte_len).sum::<u64>() <= limits::EAGER_CHECKSUM_BYTES {
         checkpoint.verify()?;
     }
     Ok(checkpoint)
@@ -81,17 +69,11 @@ fn read_verified(source: &Source) -> Result<Checkpoint> {
 fn read(source: &Source) -> Result<Checkpoint> {
     let bytes = &*source.bytes;
     match bytes {
-        [] => Err(not_a_checkpoint(
-            source,
-            "the file is empty (0 bytes)",
-            FETCH_AGAIN,
-        )),
+        [] => Err(not_a_checkpoint(source, "the file is empty (0 bytes)", FETCH_AGAIN)),
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => read_zip(source),
         [b'P', b'K'] | [b'P', b'K', 3] => Err(Error::new(
             &*source.path,
-            Problem::EndMissing {
-                what: "the zip archive has no central directory",
-            },
+            Problem::EndMissing { what: "the zip archive has no central directory" },
         )),
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => numpy::npy::read(source),
         [0x80, ..] => read_pickle(source),
@@ -105,11 +87,7 @@ fn read(source: &Source) -> Result<Checkpoint> {
 /// A zip archive is a PyTorch checkpoint, a numpy archive, or none of ours.
 fn read_zip(source: &Source) -> Result<Checkpoint> {
     let archive = Archive::read(&source.path, &source.bytes).in_file(&source.path)?;
-    if archive
-        .entries()
-        .iter()
-        .any(|entry| entry.name == "data.pkl" || entry.name.ends_with("/data.pkl"))
-    {
+    if archive.entries().iter().any(|entry| entry.name == "data.pkl" || entry.name.ends_with("/data.pkl")) {
         return torch::zip::read(source, &archive);
     }
     if numpy::npz::recognises(&archive) {
@@ -146,13 +124,7 @@ const SAVED_PAGE: &str = "the download saved a message of the server instead of 
                           if need be";
 
 fn not_a_checkpoint(source: &Source, found: &str, remedy: &'static str) -> Error {
-    Error::new(
-        &*source.path,
-        Problem::NotACheckpoint {
-            found: found.to_owned(),
-            remedy,
-        },
-    )
+    Error::new(&*source.path, Problem::NotACheckpoint { found: found.to_owned(), remedy })
 }
 
 /// Content that people are known to mistake for a checkpoint, by its first bytes.
@@ -171,11 +143,7 @@ const PACKED: &[(&[u8], &str, &str)] = &[
     (b"\x1f\x8b", "gzip compression", "unpack it first: gunzip FILE"),
     (b"BZh", "bzip2 compression", "unpack it first: bunzip2 FILE"),
     (b"\xfd7zXZ", "xz compression", "unpack it first: unxz FILE"),
-    (
-        b"\x28\xb5\x2f\xfd",
-        "zstd compression",
-        "unpack it first: unzstd FILE",
-    ),
+    (b"\x28\xb5\x2f\xfd", "zstd compression", "unpack it first: unzstd FILE"),
     (b"7z\xbc\xaf", "the 7z archive format", "unpack it first"),
     (b"Rar!", "the RAR archive format", "unpack it first"),
     (
@@ -187,10 +155,7 @@ const PACKED: &[(&[u8], &str, &str)] = &[
 
 /// What a file is that no reader takes.
 fn other(bytes: &[u8]) -> Problem {
-    let found = |found: &str, remedy| Problem::NotACheckpoint {
-        found: found.to_owned(),
-        remedy,
-    };
+    let found = |found: &str, remedy| Problem::NotACheckpoint { found: found.to_owned(), remedy };
     if let Some((_, name)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return found(name, NAME_ANOTHER);
     }
@@ -220,21 +185,12 @@ fn text(head: &[u8]) -> Option<String> {
         Err(_) => return None,
     };
     let printable = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t' | '\u{feff}');
-    valid
-        .chars()
-        .all(printable)
-        .then(|| valid.trim_start_matches('\u{feff}').trim_start().to_owned())
+    valid.chars().all(printable).then(|| valid.trim_start_matches('\u{feff}').trim_start().to_owned())
 }
 
 fn other_text(text: &str) -> Problem {
-    let found = |found: &str, remedy| Problem::NotACheckpoint {
-        found: found.to_owned(),
-        remedy,
-    };
-    let lower = text
-        .get(..text.len().min(256))
-        .unwrap_or(text)
-        .to_ascii_lowercase();
+    let found = |found: &str, remedy| Problem::NotACheckpoint { found: found.to_owned(), remedy };
+    let lower = text.get(..text.len().min(256)).unwrap_or(text).to_ascii_lowercase();
     if lower.starts_with("version https://git-lfs") {
         return found(
             "this is a Git LFS pointer, a line of text that stands for the real file",

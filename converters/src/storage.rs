@@ -49,14 +49,7 @@ impl Storage {
         crc32: Option<u32>,
     ) -> Self {
         let verified = AtomicBool::new(crc32.is_none());
-        Storage {
-            file,
-            place: place.into(),
-            stored,
-            encoding,
-            crc32,
-            verified,
-        }
+        Storage { file, place: place.into(), stored, encoding, crc32, verified }
     }
 
     /// Plain bytes without a checksum.
@@ -149,11 +142,7 @@ impl Storage {
     }
 
     fn short(&self, needs: u64) -> Problem {
-        Problem::Truncated {
-            place: self.place.clone(),
-            needs,
-            has: self.len(),
-        }
+        Problem::Truncated { place: self.place.clone(), needs, has: self.len() }
     }
 
     fn bad_end<E: From<Problem>>(&self, end: StreamEnd<E>) -> E {
@@ -196,14 +185,9 @@ fn copy_chunks<E>(
     while done < len {
         buffer.clear();
         let want = (len - done).min(CHUNK as u64);
-        let got = (&mut decoder)
-            .take(want)
-            .read_to_end(&mut buffer)
-            .map_err(|_| StreamEnd::Decoder)? as u64;
+        let got = (&mut decoder).take(want).read_to_end(&mut buffer).map_err(|_| StreamEnd::Decoder)? as u64;
         if got < want {
-            return Err(StreamEnd::Short {
-                has: start + done + got,
-            });
+            return Err(StreamEnd::Short { has: start + done + got });
         }
         sink(&buffer).map_err(StreamEnd::Sink)?;
         done += got;
@@ -258,13 +242,7 @@ mod tests {
     use super::*;
 
     fn storage(stored: &[u8], encoding: Encoding, crc32: Option<u32>) -> Storage {
-        Storage::new(
-            Path::new("file").into(),
-            "record",
-            Bytes::copy_from_slice(stored),
-            encoding,
-            crc32,
-        )
+        Storage::new(Path::new("file").into(), "record", Bytes::copy_from_slice(stored), encoding, crc32)
     }
 
     #[test]
@@ -272,9 +250,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=255).collect();
         let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
         let size = latin1_length(&text).unwrap();
-        let decoded = storage(text.as_bytes(), Encoding::Latin1 { size }, None)
-            .decoded()
-            .unwrap();
+        let decoded = storage(text.as_bytes(), Encoding::Latin1 { size }, None).decoded().unwrap();
         assert_eq!(decoded, bytes);
         assert_eq!(latin1_length("\u{100}"), None);
     }
@@ -282,12 +258,7 @@ mod tests {
     #[test]
     fn a_wrong_checksum_is_reported_with_both_sums() {
         let problem = storage(b"abc", Encoding::Raw, Some(1)).verify().unwrap_err();
-        assert!(
-            problem
-                .to_string()
-                .contains("00000001 is stored, the data give 352441c2"),
-            "{problem}"
-        );
+        assert!(problem.to_string().contains("00000001 is stored, the data give 352441c2"), "{problem}");
         assert!(storage(b"abc", Encoding::Raw, Some(0x352441c2)).verify().is_ok());
     }
 

@@ -20,11 +20,7 @@ pub struct Tensor {
 
 impl Tensor {
     pub(crate) fn new(path: Vec<Key>, view: View) -> Self {
-        Tensor {
-            name: join(&path),
-            path,
-            view,
-        }
+        Tensor { name: join(&path), path, view }
     }
 
     /// The same tensor under another path.
@@ -88,12 +84,10 @@ impl Tensor {
     /// # Errors
     /// When the record is damaged, and whatever `sink` returns.
     pub fn read(&self, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.view
-            .read(&mut |chunk| sink(chunk).map_err(ReadEnd::Sink))
-            .map_err(|end| match end {
-                ReadEnd::Sink(error) => error,
-                ReadEnd::Source(problem) => Error::new(self.file(), problem),
-            })
+        self.view.read(&mut |chunk| sink(chunk).map_err(ReadEnd::Sink)).map_err(|end| match end {
+            ReadEnd::Sink(error) => error,
+            ReadEnd::Source(problem) => Error::new(self.file(), problem),
+        })
     }
 
     /// Like [`Tensor::read`], with every element cast to `dtype`. Only real floating-point tensors are cast,
@@ -113,11 +107,7 @@ impl Tensor {
 
     /// The element type that a cast to `dtype` gives: `dtype` for floating-point tensors, else its own.
     pub fn dtype_as(&self, dtype: Dtype) -> Dtype {
-        if self.dtype().is_float() {
-            dtype
-        } else {
-            self.dtype()
-        }
+        if self.dtype().is_float() { dtype } else { self.dtype() }
     }
 
     /// All row-major little-endian bytes, in memory.
@@ -138,10 +128,7 @@ impl Tensor {
     /// # Errors
     /// [`Problem::Checksum`].
     pub fn verify(&self) -> Result<()> {
-        self.view
-            .storage
-            .verify()
-            .map_err(|problem| Error::new(self.file(), problem))
+        self.view.storage.verify().map_err(|problem| Error::new(self.file(), problem))
     }
 }
 
@@ -215,14 +202,7 @@ impl View {
             });
         }
         let strides = row_major(&shape);
-        Ok(View {
-            storage,
-            dtype,
-            shape,
-            strides,
-            start,
-            change,
-        })
+        Ok(View { storage, dtype, shape, strides, start, change })
     }
 
     /// A strided view; `start` and `strides` count elements.
@@ -257,29 +237,16 @@ impl View {
                 ),
             });
         }
-        let allowed = storage
-            .len()
-            .saturating_mul(limits::MAX_EXPANSION)
-            .max(limits::MAX_EXPANDED_BYTES);
+        let allowed = storage.len().saturating_mul(limits::MAX_EXPANSION).max(limits::MAX_EXPANDED_BYTES);
         if size > allowed {
             return Err(Problem::Limit {
                 place: place.to_owned(),
-                what: format!(
-                    "{size} bytes of repeated elements out of a storage of {}",
-                    storage.len()
-                ),
+                what: format!("{size} bytes of repeated elements out of a storage of {}", storage.len()),
                 limit: allowed,
             });
         }
         let start = start * dtype.size() as u64;
-        Ok(View {
-            storage,
-            dtype,
-            shape,
-            strides,
-            start,
-            change,
-        })
+        Ok(View { storage, dtype, shape, strides, start, change })
     }
 
     /// Like [`View::whole`], but the first index varies fastest.
@@ -338,11 +305,7 @@ impl View {
         let mut buffer = Vec::with_capacity(CHUNK.min(self.byte_len() as usize));
         let mut index = vec![0; self.shape.len()];
         for _ in 0..self.elements() {
-            let element = index
-                .iter()
-                .zip(&self.strides)
-                .map(|(i, stride)| *i as u64 * stride)
-                .sum::<u64>();
+            let element = index.iter().zip(&self.strides).map(|(i, stride)| *i as u64 * stride).sum::<u64>();
             let at = self.start as usize + element as usize * size;
             let bytes = base.get(at..at + size).ok_or_else(|| self.outside(at))?;
             buffer.extend_from_slice(bytes);
@@ -361,10 +324,7 @@ impl View {
     }
 
     fn outside(&self, at: usize) -> Problem {
-        Problem::OutOfRange {
-            place: self.storage.place().to_owned(),
-            reach: format!("byte {at}"),
-        }
+        Problem::OutOfRange { place: self.storage.place().to_owned(), reach: format!("byte {at}") }
     }
 
     fn apply_change(&self, buffer: &mut [u8]) {
@@ -458,21 +418,8 @@ mod tests {
         start: u64,
         change: Change,
     ) -> View {
-        let storage = Storage::raw(
-            Path::new("file").into(),
-            "record",
-            bytes::Bytes::copy_from_slice(bytes),
-        );
-        View::strided(
-            "t",
-            storage.into(),
-            dtype,
-            shape.into(),
-            strides.into(),
-            start,
-            change,
-        )
-        .unwrap()
+        let storage = Storage::raw(Path::new("file").into(), "record", bytes::Bytes::copy_from_slice(bytes));
+        View::strided("t", storage.into(), dtype, shape.into(), strides.into(), start, change).unwrap()
     }
 
     fn read(view: &View) -> Vec<u8> {
@@ -487,14 +434,7 @@ mod tests {
 
     #[test]
     fn strided_views_are_gathered_row_major() {
-        let transposed = view(
-            &[0, 1, 2, 3, 4, 5],
-            Dtype::U8,
-            &[3, 2],
-            &[1, 3],
-            0,
-            Change::default(),
-        );
+        let transposed = view(&[0, 1, 2, 3, 4, 5], Dtype::U8, &[3, 2], &[1, 3], 0, Change::default());
         assert_eq!(read(&transposed), [0, 3, 1, 4, 2, 5]);
         let repeated = view(&[7, 8], Dtype::U8, &[2, 2], &[0, 1], 0, Change::default());
         assert_eq!(read(&repeated), [7, 8, 7, 8]);
@@ -504,18 +444,9 @@ mod tests {
 
     #[test]
     fn changes_touch_the_right_bytes() {
-        let swap = Change {
-            swap: true,
-            ..Change::default()
-        };
-        assert_eq!(
-            read(&view(&[1, 2, 3, 4], Dtype::U16, &[2], &[1], 0, swap)),
-            [2, 1, 4, 3]
-        );
-        let conjugate = Change {
-            conjugate: true,
-            ..Change::default()
-        };
+        let swap = Change { swap: true, ..Change::default() };
+        assert_eq!(read(&view(&[1, 2, 3, 4], Dtype::U16, &[2], &[1], 0, swap)), [2, 1, 4, 3]);
+        let conjugate = Change { conjugate: true, ..Change::default() };
         let one = [0, 0, 0x80, 0x3f, 0, 0, 0x80, 0x3f];
         assert_eq!(
             read(&view(&one, Dtype::C64, &[1], &[1], 0, conjugate)),

@@ -76,22 +76,14 @@ pub struct Module {
 impl Value {
     /// A dictionary of text keys, as the formats with a fixed header give it.
     pub fn dict(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
-        let entries = entries
-            .into_iter()
-            .map(|(key, value)| (Value::Text(key), value))
-            .collect();
-        Value::Dict(Dict {
-            ordered: false,
-            entries,
-        })
+        let entries = entries.into_iter().map(|(key, value)| (Value::Text(key), value)).collect();
+        Value::Dict(Dict { ordered: false, entries })
     }
 
     /// Looks up one step of a path: a key of a dictionary or a record, or an index of a list or a tuple.
     pub fn get(&self, key: &Key) -> Option<&Value> {
         let find = |entries: &'_ [(Value, Value)]| {
-            entries
-                .iter()
-                .position(|(candidate, _)| candidate.as_key().as_ref() == Some(key))
+            entries.iter().position(|(candidate, _)| candidate.as_key().as_ref() == Some(key))
         };
         let at = |items: &'_ [Value]| match key {
             Key::Index(index) => usize::try_from(*index).ok().filter(|index| *index < items.len()),
@@ -101,10 +93,7 @@ impl Value {
             Value::Dict(dict) => dict.entries.get(find(&dict.entries)?).map(|(_, value)| value),
             Value::Module(module) => match find(&module.state.entries) {
                 Some(index) => module.state.entries.get(index).map(|(_, value)| value),
-                None => module
-                    .attributes
-                    .get(find(&module.attributes)?)
-                    .map(|(_, value)| value),
+                None => module.attributes.get(find(&module.attributes)?).map(|(_, value)| value),
             },
             Value::Record(record) => match find(&record.fields) {
                 Some(index) => record.fields.get(index).map(|(_, value)| value),

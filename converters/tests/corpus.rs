@@ -42,18 +42,12 @@ fn the_whole_corpus_reads_as_stated() {
         return;
     }
     let count = run(&corpus);
-    assert_eq!(
-        count,
-        370 + 1,
-        "cases in the corpus, one of which is a file that does not exist"
-    );
+    assert_eq!(count, 370 + 1, "cases in the corpus, one of which is a file that does not exist");
 }
 
 /// Runs every case of every section below `corpus`; returns their number.
 fn run(corpus: &Path) -> usize {
-    let _guard = ONE_AT_A_TIME
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let mut failures = Vec::new();
     let mut count = 0;
     for section in std::fs::read_dir(corpus).unwrap() {
@@ -70,12 +64,7 @@ fn run(corpus: &Path) -> usize {
             }
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{} of {count} cases:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} of {count} cases:\n{}", failures.len(), failures.join("\n"));
     count
 }
 
@@ -124,9 +113,7 @@ fn check(file: &Path, case: &Json) -> Outcome {
         (Some("ok"), Ok((checkpoint, loaded))) => check_content(case, &checkpoint, &loaded),
         (Some("ok"), Err(error)) => {
             let class = error.class().name();
-            let allowed = [&case["may_refuse"], &case["also_error"]]
-                .iter()
-                .any(|allowed| **allowed == class);
+            let allowed = [&case["may_refuse"], &case["also_error"]].iter().any(|allowed| **allowed == class);
             if !allowed {
                 return Err(format!("should read, but: {error}"));
             }
@@ -156,14 +143,8 @@ fn check_message(case: &Json, file: &Path, error: &converters::Error) -> Outcome
     // The name of the file itself must not count as a mention.
     let told = message.replace(&*file.to_string_lossy(), "FILE");
     let mentions = list(&case["mention"]);
-    if !mentions.is_empty()
-        && !mentions
-            .iter()
-            .any(|mention| told.contains(mention.as_str().unwrap()))
-    {
-        let is_in_name = mentions
-            .iter()
-            .any(|mention| name.contains(mention.as_str().unwrap()));
+    if !mentions.is_empty() && !mentions.iter().any(|mention| told.contains(mention.as_str().unwrap())) {
+        let is_in_name = mentions.iter().any(|mention| name.contains(mention.as_str().unwrap()));
         if !is_in_name {
             return Err(format!("the message mentions none of {mentions:?}: {message}"));
         }
@@ -178,21 +159,13 @@ fn check_content(case: &Json, checkpoint: &Checkpoint, loaded: &[Loaded]) -> Out
     let wanted = list(&case["tensors"]);
     let names: Vec<_> = loaded.iter().map(|tensor| &tensor.name).collect();
     if wanted.len() != loaded.len() {
-        return Err(format!(
-            "{} tensors instead of {}: {names:?}",
-            loaded.len(),
-            wanted.len()
-        ));
+        return Err(format!("{} tensors instead of {}: {names:?}", loaded.len(), wanted.len()));
     }
     // Writers of safetensors sort the header: the stated order is not in the file.
-    let is_sorted = case["format"]
-        .as_str()
-        .is_some_and(|format| format.starts_with("safetensors"));
+    let is_sorted = case["format"].as_str().is_some_and(|format| format.starts_with("safetensors"));
     for (index, wanted) in wanted.iter().enumerate() {
         let found = match is_sorted && wanted.is_object() {
-            true => loaded
-                .iter()
-                .find(|tensor| wanted["name"] == tensor.name.as_str()),
+            true => loaded.iter().find(|tensor| wanted["name"] == tensor.name.as_str()),
             false => loaded.get(index),
         };
         let found = found.ok_or_else(|| format!("{} is not there: {names:?}", wanted["name"]))?;
@@ -200,20 +173,13 @@ fn check_content(case: &Json, checkpoint: &Checkpoint, loaded: &[Loaded]) -> Out
     }
     if let Some(wanted) = wanted.first().filter(|first| first.is_object()) {
         let paths = list(&wanted["path"]).len() == checkpoint.tensors()[0].path().len();
-        paths
-            .then_some(())
-            .ok_or_else(|| format!("path {:?}", checkpoint.tensors()[0].path()))?;
+        paths.then_some(()).ok_or_else(|| format!("path {:?}", checkpoint.tensors()[0].path()))?;
     }
     check_values(case, checkpoint)?;
     check_aliases(case, checkpoint)?;
     for class in list(&case["opaque"]) {
-        let known = checkpoint
-            .globals()
-            .iter()
-            .any(|global| *class == global.name.as_str());
-        known
-            .then_some(())
-            .ok_or_else(|| format!("the class {class} is not listed"))?;
+        let known = checkpoint.globals().iter().any(|global| *class == global.name.as_str());
+        known.then_some(()).ok_or_else(|| format!("the class {class} is not listed"))?;
     }
     Ok(())
 }
@@ -221,29 +187,16 @@ fn check_content(case: &Json, checkpoint: &Checkpoint, loaded: &[Loaded]) -> Out
 /// The corpus describes tensors as objects, and in the hostile section as `[name, dtype, shape]`.
 fn check_tensor(wanted: &Json, tensor: &Loaded, lossy: bool) -> Outcome {
     let part = |key: &str, index: usize| {
-        if wanted.is_object() {
-            &wanted[key]
-        } else {
-            &wanted[index]
-        }
+        if wanted.is_object() { &wanted[key] } else { &wanted[index] }
     };
-    let shape: Vec<_> = list(part("shape", 2))
-        .iter()
-        .map(|size| size.as_u64().unwrap() as usize)
-        .collect();
+    let shape: Vec<_> = list(part("shape", 2)).iter().map(|size| size.as_u64().unwrap() as usize).collect();
     if *part("name", 0) != tensor.name.as_str() || *part("dtype", 1) != tensor.dtype.as_str() {
         return Err(format!("`{}` {} instead of {wanted}", tensor.name, tensor.dtype));
     }
     if shape != tensor.shape {
-        return Err(format!(
-            "`{}` has shape {:?} instead of {shape:?}",
-            tensor.name, tensor.shape
-        ));
+        return Err(format!("`{}` has shape {:?} instead of {shape:?}", tensor.name, tensor.shape));
     }
-    let sum: String = Sha256::digest(&tensor.bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sum: String = Sha256::digest(&tensor.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     if !lossy && wanted.is_object() && wanted["sha256"] != sum.as_str() {
         return Err(format!("`{}` has other bytes", tensor.name));
     }
@@ -268,15 +221,11 @@ fn check_values(case: &Json, checkpoint: &Checkpoint) -> Outcome {
                 found["class"] == *class || (*class == "builtins.bytes" && matches!(value, Value::Bytes(_)))
             }
         };
-        agrees
-            .then_some(())
-            .ok_or_else(|| format!("{found} at {}", wanted["path"]))?;
+        agrees.then_some(()).ok_or_else(|| format!("{found} at {}", wanted["path"]))?;
     }
     if let Some(metadata) = case["metadata"].as_object() {
         let found = json::describe(checkpoint.header());
-        (found == Json::Object(metadata.clone()))
-            .then_some(())
-            .ok_or_else(|| format!("metadata {found}"))?;
+        (found == Json::Object(metadata.clone())).then_some(()).ok_or_else(|| format!("metadata {found}"))?;
     }
     Ok(())
 }
@@ -292,10 +241,7 @@ fn check_aliases(case: &Json, checkpoint: &Checkpoint) -> Outcome {
     let found = checkpoint.aliases();
     for group in list(&case["aliases"]) {
         let names: Vec<_> = list(group).iter().map(|name| name.as_str().unwrap()).collect();
-        if !found
-            .iter()
-            .any(|found| names.iter().all(|name| found.contains(name)))
-        {
+        if !found.iter().any(|found| names.iter().all(|name| found.contains(name))) {
             return Err(format!("{names:?} do not share a storage in {found:?}"));
         }
     }
@@ -308,12 +254,7 @@ type Content = (String, Vec<usize>, Vec<u8>);
 /// What a file reads as.
 fn content(file: &Path) -> Option<Vec<Content>> {
     let (_, loaded) = load(file).ok()?;
-    Some(
-        loaded
-            .into_iter()
-            .map(|tensor| (tensor.name + &tensor.dtype, tensor.shape, tensor.bytes))
-            .collect(),
-    )
+    Some(loaded.into_iter().map(|tensor| (tensor.name + &tensor.dtype, tensor.shape, tensor.bytes)).collect())
 }
 
 /// Damages `base` in every way that `damage` lists and hands each result to `check`.
@@ -332,24 +273,18 @@ fn read_base(base: &str) -> Vec<u8> {
 
 #[test]
 fn truncation_at_every_length_is_an_error() {
-    let _guard = ONE_AT_A_TIME
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     for base in ["sweep_base.pth", "sweep_base_legacy.pth"] {
         let bytes = read_base(base);
         let lengths = (0..bytes.len()).map(|length| bytes[..length].to_vec());
-        sweep(base, lengths, |file, length| {
-            assert!(load(file).is_err(), "{base} cut to {length} bytes")
-        });
+        sweep(base, lengths, |file, length| assert!(load(file).is_err(), "{base} cut to {length} bytes"));
     }
 }
 
 /// Every bit of the zip base is covered by a checksum or by a rule.
 #[test]
 fn a_flipped_bit_is_an_error_or_harmless() {
-    let _guard = ONE_AT_A_TIME
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let base = "sweep_base.pth";
     let bytes = read_base(base);
     let genuine = content(&workspace().join("tests/data/formats/hostile").join(base)).unwrap();
@@ -370,9 +305,7 @@ fn a_flipped_bit_is_an_error_or_harmless() {
 /// The legacy stream has no checksums: its flips may change values, but never panic.
 #[test]
 fn a_flipped_bit_of_a_legacy_file_never_panics() {
-    let _guard = ONE_AT_A_TIME
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let base = "sweep_base_legacy.pth";
     let bytes = read_base(base);
     let flipped = (0..8 * bytes.len()).map(|bit| {
@@ -391,22 +324,14 @@ fn first_elements_decode_to_the_stated_numbers() {
         serde_json::from_str(&std::fs::read_to_string(folder.join("expected.json")).unwrap()).unwrap();
     let mut compared = 0;
     for file in ["zip_dtypes.pth", "zip_dtypes_untyped.pth"] {
-        let case = list(&expected["cases"])
-            .iter()
-            .find(|case| case["file"] == file)
-            .unwrap();
+        let case = list(&expected["cases"]).iter().find(|case| case["file"] == file).unwrap();
         let checkpoint = converters::open(folder.join(file)).unwrap();
         for (wanted, tensor) in list(&case["tensors"]).iter().zip(checkpoint.tensors()) {
             let bytes = tensor.bytes().unwrap();
             for (element, number) in bytes.chunks(tensor.dtype().size()).zip(list(&wanted["first"])) {
                 if let Some(number) = number.as_f64() {
                     compared += 1;
-                    assert_eq!(
-                        decode(tensor.dtype(), element) as f32,
-                        number as f32,
-                        "{}",
-                        tensor.name()
-                    );
+                    assert_eq!(decode(tensor.dtype(), element) as f32, number as f32, "{}", tensor.name());
                 }
             }
         }

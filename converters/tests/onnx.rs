@@ -3,11 +3,7 @@
 //! Models are built and written by the other library and must read back to the same bytes, wherever the data
 //! stand: in `raw_data`, in the typed fields, in another file, in an initializer, a Constant node or a branch.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failed expectation ends the test"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed expectation ends the test")]
 
 use std::path::{Path, PathBuf};
 
@@ -59,13 +55,7 @@ fn sample() -> impl Strategy<Value = Sample> {
             if dtype == Dtype::Bool {
                 bytes.iter_mut().for_each(|byte| *byte &= 1);
             }
-            Sample {
-                dtype,
-                dims: dims.clone(),
-                bytes,
-                layout,
-                home,
-            }
+            Sample { dtype, dims: dims.clone(), bytes, layout, home }
         })
     })
 }
@@ -94,10 +84,7 @@ fn data_type(dtype: Dtype) -> DataType {
 
 /// The little-endian words of `bytes`.
 fn words<const N: usize, T>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
-    bytes
-        .chunks_exact(N)
-        .map(|word| from(word.try_into().unwrap()))
-        .collect()
+    bytes.chunks_exact(N).map(|word| from(word.try_into().unwrap())).collect()
 }
 
 /// The integers that ONNX puts into `int32_data`: values, or the bit patterns of floats.
@@ -112,11 +99,7 @@ fn int32_data(dtype: Dtype, bytes: &[u8]) -> Vec<i32> {
 }
 
 fn entry(key: &str, value: String) -> StringStringEntryProto {
-    StringStringEntryProto {
-        key: key.to_owned(),
-        value,
-        ..Default::default()
-    }
+    StringStringEntryProto { key: key.to_owned(), value, ..Default::default() }
 }
 
 impl Sample {
@@ -155,11 +138,7 @@ impl Sample {
 }
 
 fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
-    AttributeProto {
-        name: name.to_owned(),
-        type_: kind.into(),
-        ..Default::default()
-    }
+    AttributeProto { name: name.to_owned(), type_: kind.into(), ..Default::default() }
 }
 
 fn node(op_type: &str, output: &str, attributes: Vec<AttributeProto>) -> NodeProto {
@@ -177,10 +156,7 @@ fn constant(name: &str, mut tensor: TensorProto) -> NodeProto {
     node(
         "Constant",
         name,
-        vec![AttributeProto {
-            t: Some(tensor).into(),
-            ..attribute("value", AttributeType::TENSOR)
-        }],
+        vec![AttributeProto { t: Some(tensor).into(), ..attribute("value", AttributeType::TENSOR) }],
     )
 }
 
@@ -196,10 +172,7 @@ fn build(samples: &[Sample]) -> (ModelProto, Vec<u8>) {
             Home::Branch => branch.initializer.push(tensor),
         }
     }
-    let body = AttributeProto {
-        g: Some(branch).into(),
-        ..attribute("body", AttributeType::GRAPH)
-    };
+    let body = AttributeProto { g: Some(branch).into(), ..attribute("body", AttributeType::GRAPH) };
     graph.node.push(node("Loop", "y", vec![body]));
     (model(graph), external)
 }
@@ -209,10 +182,7 @@ fn model(graph: GraphProto) -> ModelProto {
         ir_version: 8,
         producer_name: "oracle".to_owned(),
         graph: Some(graph).into(),
-        opset_import: vec![OperatorSetIdProto {
-            version: 17,
-            ..Default::default()
-        }],
+        opset_import: vec![OperatorSetIdProto { version: 17, ..Default::default() }],
         ..Default::default()
     }
 }
@@ -302,10 +272,7 @@ fn the_header_tells_who_made_the_model() {
     };
     assert_eq!(header(&["producer_name"]), Some(Value::Text("oracle".to_owned())));
     assert_eq!(header(&["opset_import", "ai.onnx"]), Some(Value::Int(17)));
-    assert_eq!(
-        header(&["metadata_props", "names"]),
-        Some(Value::Text("{0: 'person'}".to_owned()))
-    );
+    assert_eq!(header(&["metadata_props", "names"]), Some(Value::Text("{0: 'person'}".to_owned())));
     assert_eq!(header(&["graph"]), Some(Value::Text("detector".to_owned())));
     assert_eq!(header(&["doc_string"]), None);
 }
@@ -320,31 +287,12 @@ fn a_model_without_tensors_says_so() {
 #[test]
 fn a_name_in_two_branches_is_ambiguous() {
     let graph = || {
-        let tensor = TensorProto {
-            name: "w".to_owned(),
-            data_type: 1,
-            dims: vec![0],
-            ..Default::default()
-        };
-        GraphProto {
-            initializer: vec![tensor],
-            ..Default::default()
-        }
+        let tensor = TensorProto { name: "w".to_owned(), data_type: 1, dims: vec![0], ..Default::default() };
+        GraphProto { initializer: vec![tensor], ..Default::default() }
     };
-    let branch = |name| AttributeProto {
-        g: Some(graph()).into(),
-        ..attribute(name, AttributeType::GRAPH)
-    };
+    let branch = |name| AttributeProto { g: Some(graph()).into(), ..attribute(name, AttributeType::GRAPH) };
     let choice = node("If", "y", vec![branch("else_branch"), branch("then_branch")]);
-    let error = open(
-        &model(GraphProto {
-            node: vec![choice],
-            ..Default::default()
-        }),
-        &[],
-    )
-    .1
-    .unwrap_err();
+    let error = open(&model(GraphProto { node: vec![choice], ..Default::default() }), &[]).1.unwrap_err();
     assert_eq!(error.class(), ErrorClass::AmbiguousName, "{error}");
 }
 
@@ -361,11 +309,7 @@ fn corpus() -> Option<PathBuf> {
 fn compare(path: &Path, checkpoint: &Checkpoint) -> usize {
     let model = ModelProto::parse_from_bytes(&std::fs::read(path).unwrap()).unwrap();
     let texts = DataType::STRING as i32;
-    let theirs = model
-        .graph
-        .initializer
-        .iter()
-        .filter(|tensor| tensor.data_type != texts);
+    let theirs = model.graph.initializer.iter().filter(|tensor| tensor.data_type != texts);
     theirs
         .map(|theirs| {
             let ours = checkpoint.tensor(&theirs.name).unwrap();
@@ -382,12 +326,7 @@ fn both_libraries_agree_on_the_corpus() {
     let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
     let expected: serde_json::Value = serde_json::from_str(&expected).unwrap();
     let mut compared = 0;
-    for case in expected["cases"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|case| case["outcome"] == "ok")
-    {
+    for case in expected["cases"].as_array().unwrap().iter().filter(|case| case["outcome"] == "ok") {
         let path = folder.join(case["file"].as_str().unwrap());
         match converters::open(&path) {
             Ok(checkpoint) => compared += compare(&path, &checkpoint),
@@ -421,10 +360,7 @@ fn read_damaged(folder: &TempDir, damaged: &[u8]) -> converters::Result<()> {
     let path = folder.path().join("damaged.onnx");
     std::fs::write(&path, damaged).unwrap();
     let checkpoint = converters::open(&path)?;
-    checkpoint
-        .tensors()
-        .iter()
-        .try_for_each(|tensor| tensor.bytes().map(drop))
+    checkpoint.tensors().iter().try_for_each(|tensor| tensor.bytes().map(drop))
 }
 
 /// The fields that every model needs stand at its end, so that no cut goes unnoticed.
@@ -432,20 +368,11 @@ fn read_damaged(folder: &TempDir, damaged: &[u8]) -> converters::Result<()> {
 fn every_cut_is_noticed() {
     let Some(corpus) = corpus() else { return };
     let folder = tempfile::tempdir().unwrap();
-    for name in [
-        "typed_data.onnx",
-        "constants.onnx",
-        "raw_data.onnx",
-        "qdq_int8.onnx",
-    ] {
+    for name in ["typed_data.onnx", "constants.onnx", "raw_data.onnx", "qdq_int8.onnx"] {
         let whole = std::fs::read(corpus.join(name)).unwrap();
         for len in 1..whole.len() {
             let error = read_damaged(&folder, &whole[..len]).unwrap_err();
-            assert_eq!(
-                error.class(),
-                ErrorClass::Truncated,
-                "{name} cut to {len} bytes: {error}"
-            );
+            assert_eq!(error.class(), ErrorClass::Truncated, "{name} cut to {len} bytes: {error}");
         }
     }
 }

@@ -53,7 +53,11 @@ fn tensors(dtypes: Vec<Dtype>) -> impl Strategy<Value = Vec<Made>> {
 /// A safetensors file by the original library: an independent source for the round trips.
 fn original(made: &[Made], file: &Path) {
     let views = made.iter().map(|tensor| {
-        let view = safetensors::tensor::TensorView::new(their_dtype(tensor.dtype), tensor.shape.clone(), &tensor.bytes);
+        let view = safetensors::tensor::TensorView::new(
+            their_dtype(tensor.dtype),
+            tensor.shape.clone(),
+            &tensor.bytes,
+        );
         (tensor.name.clone(), view.unwrap())
     });
     safetensors::serialize_to_file(views, None, file).unwrap();
@@ -211,16 +215,19 @@ fn an_existing_file_survives_a_failure() {
     bytes[at] ^= 1;
     std::fs::write(&damaged, &bytes).unwrap();
     assert!(converters::open(&damaged).unwrap_err().to_string().contains("CRC-32 checksum mismatch"));
-    let unreadable = write(&checkpoint, Target::Safetensors, &folder.path().join("no/such/folder"), Options::default());
+    let unreadable =
+        write(&checkpoint, Target::Safetensors, &folder.path().join("no/such/folder"), Options::default());
     assert_eq!(unreadable.unwrap_err().class(), converters::ErrorClass::Io);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
-    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "temporary files stay behind: {names:?}");
 }
 
 #[test]
 fn a_part_of_a_checkpoint_loses_its_prefix() {
-    let checkpoint = converters::open(workspace("tests/data/formats/pytorch/zip_checkpoint_nested.pth")).unwrap();
+    let checkpoint =
+        converters::open(workspace("tests/data/formats/pytorch/zip_checkpoint_nested.pth")).unwrap();
     let part = checkpoint.at_root("model").unwrap();
     assert_eq!(part.tensors()[0].name(), "conv.weight");
     let missing = checkpoint.at_root("ema").unwrap_err().to_string();
@@ -229,8 +236,10 @@ fn a_part_of_a_checkpoint_loses_its_prefix() {
 
 #[test]
 fn renamed_tensors_stay_in_their_dictionary() {
-    let checkpoint = converters::open(workspace("tests/data/formats/pytorch/zip_checkpoint_nested.pth")).unwrap();
-    let renamed = checkpoint.renamed(&mut |name| Some(name.strip_suffix("fc.bias")?.to_owned() + "head.bias"));
+    let checkpoint =
+        converters::open(workspace("tests/data/formats/pytorch/zip_checkpoint_nested.pth")).unwrap();
+    let renamed =
+        checkpoint.renamed(&mut |name| Some(name.strip_suffix("fc.bias")?.to_owned() + "head.bias"));
     let renamed = renamed.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("copy.pth");
@@ -239,6 +248,7 @@ fn renamed_tensors_stay_in_their_dictionary() {
     assert!(copy.tensor("model.head.bias").is_some() && copy.tensor("model.fc.bias").is_none());
     let moved = checkpoint.renamed(&mut |name| (name == "model.fc.bias").then(|| "elsewhere".to_owned()));
     assert!(moved.unwrap_err().to_string().contains("out of its dictionary"));
-    let clash = checkpoint.renamed(&mut |name| (name == "model.fc.bias").then(|| "model.fc.weight".to_owned()));
+    let clash =
+        checkpoint.renamed(&mut |name| (name == "model.fc.bias").then(|| "model.fc.weight".to_owned()));
     assert_eq!(clash.unwrap_err().class(), converters::ErrorClass::AmbiguousName);
 }

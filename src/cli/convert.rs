@@ -93,17 +93,10 @@ impl Convert {
         let target = self.to.target();
         let output = self.output_path(target)?;
         let checkpoint = self.prepare()?;
-        let size = checkpoint
-            .tensors()
-            .iter()
-            .map(converters::Tensor::byte_len)
-            .sum();
+        let size = checkpoint.tensors().iter().map(converters::Tensor::byte_len).sum();
         let bar = progress_bar(size);
         let advance = |copied: u64| bar.inc(copied);
-        let options = Options {
-            dtype: self.dtype.dtype(),
-            progress: Some(&advance),
-        };
+        let options = Options { dtype: self.dtype.dtype(), progress: Some(&advance) };
         let written = write(&checkpoint, target, &output, options)?;
         bar.finish_and_clear();
         let elapsed = started.elapsed();
@@ -135,19 +128,14 @@ impl Convert {
     }
 
     fn output_path(&self, target: Target) -> Result<PathBuf> {
-        let output = self
-            .output
-            .clone()
-            .unwrap_or_else(|| self.input.with_extension(target.extension()));
+        let output = self.output.clone().unwrap_or_else(|| self.input.with_extension(target.extension()));
         let is_same = match (self.input.canonicalize(), output.canonicalize()) {
             (Ok(input), Ok(output)) => input == output,
             _ => false,
         };
         if is_same {
-            let message = format!(
-                "{} would be overwritten by itself; name another file with -o",
-                output.display()
-            );
+            let message =
+                format!("{} would be overwritten by itself; name another file with -o", output.display());
             return Err(Usage(message).into());
         }
         Ok(output)
@@ -156,20 +144,8 @@ impl Convert {
     fn text(&self, from: &Checkpoint, to: &Path, written: &Written, elapsed: Duration) -> Result<String> {
         let mut text = String::new();
         let source = std::fs::metadata(from.path()).map_or(0, |metadata| metadata.len());
-        writeln!(
-            text,
-            "read   {} ({}, {})",
-            from.path().display(),
-            from.format(),
-            bytes(source)
-        )?;
-        writeln!(
-            text,
-            "wrote  {} ({}, {})",
-            to.display(),
-            self.to.target().name(),
-            bytes(written.bytes)
-        )?;
+        writeln!(text, "read   {} ({}, {})", from.path().display(), from.format(), bytes(source))?;
+        writeln!(text, "wrote  {} ({}, {})", to.display(), self.to.target().name(), bytes(written.bytes))?;
         let tensors = count(from.tensors().len() as u64);
         writeln!(text, "{tensors} tensors in {:.2} s", elapsed.as_secs_f64())?;
         self.casts(&mut text, written)?;
@@ -191,44 +167,24 @@ impl Convert {
             writeln!(text, "casting to {dtype} changed no value")?;
             return Ok(());
         }
-        let overflowed = written
-            .casts
-            .iter()
-            .filter(|(_, report)| report.overflowed > 0)
-            .count();
+        let overflowed = written.casts.iter().filter(|(_, report)| report.overflowed > 0).count();
         writeln!(
             text,
             "casting to {dtype}: {} tensors lost precision, {overflowed} overflowed\n",
             written.casts.len()
         )?;
-        let columns = [
-            ("cast", Align::Left),
-            ("overflowed", Align::Right),
-            ("rounded", Align::Right),
-        ];
+        let columns = [("cast", Align::Left), ("overflowed", Align::Right), ("rounded", Align::Right)];
         let mut table = Table::new(columns.into_iter().chain([("to zero", Align::Right)]));
         for (name, report) in &written.casts {
-            let CastReport {
-                overflowed,
-                rounded,
-                flushed,
-            } = *report;
-            table.row(vec![
-                name.clone(),
-                count(overflowed),
-                count(rounded),
-                count(flushed),
-            ]);
+            let CastReport { overflowed, rounded, flushed } = *report;
+            table.row(vec![name.clone(), count(overflowed), count(rounded), count(flushed)]);
         }
         write!(text, "{table}")?;
         Ok(())
     }
 
     fn document(&self, from: &Checkpoint, to: &Path, written: &Written, elapsed: Duration) -> Json {
-        let dropped = written
-            .dropped
-            .iter()
-            .map(|note| json!({ "name": note.name, "reason": note.reason }));
+        let dropped = written.dropped.iter().map(|note| json!({ "name": note.name, "reason": note.reason }));
         let casts = written.casts.iter().map(|(name, report)| {
             json!({
                 "name": name,

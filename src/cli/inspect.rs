@@ -46,25 +46,15 @@ impl Inspect {
         if self.stats || self.hash {
             checkpoint.verify_file()?;
         }
-        let is_shown = |tensor: &&Tensor| {
-            self.filter
-                .as_ref()
-                .is_none_or(|filter| filter.is_match(tensor.name()))
-        };
+        let is_shown =
+            |tensor: &&Tensor| self.filter.as_ref().is_none_or(|filter| filter.is_match(tensor.name()));
         let shown = checkpoint.tensors().iter().filter(is_shown);
         let rows = shown.map(|tensor| self.row(tensor)).collect::<Result<Vec<_>>>()?;
-        Ok(Report {
-            text: self.text(&checkpoint, &rows)?,
-            json: document(&checkpoint, &rows),
-        })
+        Ok(Report { text: self.text(&checkpoint, &rows)?, json: document(&checkpoint, &rows) })
     }
 
     fn row<'a>(&self, tensor: &'a Tensor) -> Result<Row<'a>> {
-        let mut row = Row {
-            tensor,
-            statistics: None,
-            sha256: None,
-        };
+        let mut row = Row { tensor, statistics: None, sha256: None };
         if !self.stats && !self.hash {
             return Ok(row);
         }
@@ -80,13 +70,7 @@ impl Inspect {
             Ok(())
         })?;
         row.statistics = (self.stats && statistics.is_meaningful()).then_some(statistics);
-        row.sha256 = self.hash.then(|| {
-            hasher
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect()
-        });
+        row.sha256 = self.hash.then(|| hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
         Ok(row)
     }
 
@@ -102,21 +86,13 @@ impl Inspect {
         writeln!(text, "{}\n", totals(checkpoint))?;
         text.push_str(&self.table(rows).to_string());
         if rows.len() < checkpoint.tensors().len() {
-            writeln!(
-                text,
-                "({} of {} tensors shown)",
-                rows.len(),
-                checkpoint.tensors().len()
-            )?;
+            writeln!(text, "({} of {} tensors shown)", rows.len(), checkpoint.tensors().len())?;
         }
         if let Value::Dict(metadata) = checkpoint.metadata() {
             section(
                 &mut text,
                 "metadata",
-                metadata
-                    .entries
-                    .iter()
-                    .map(|(key, value)| (label(key), brief(value))),
+                metadata.entries.iter().map(|(key, value)| (label(key), brief(value))),
             );
         }
         let globals = checkpoint.globals().iter();
@@ -124,20 +100,12 @@ impl Inspect {
             &mut text,
             "names in the pickle (nothing was imported or called)",
             globals.map(|global| {
-                let remark = if global.opaque {
-                    "unknown class, read as an inert record"
-                } else {
-                    ""
-                };
+                let remark = if global.opaque { "unknown class, read as an inert record" } else { "" };
                 (global.name.clone(), remark.to_owned())
             }),
         );
         let notes = checkpoint.notes().iter();
-        section(
-            &mut text,
-            "left out",
-            notes.map(|note| (note.name.clone(), note.reason.clone())),
-        );
+        section(&mut text, "left out", notes.map(|note| (note.name.clone(), note.reason.clone())));
         if checkpoint.needs_file_check() && !self.stats && !self.hash {
             text.push_str("\nThe checksum of this large file was not compared; --hash or --stats does it.\n");
         }
@@ -146,12 +114,7 @@ impl Inspect {
 
     fn table(&self, rows: &[Row]) -> Table {
         use Align::{Left, Right};
-        let mut columns = vec![
-            ("tensor", Left),
-            ("dtype", Left),
-            ("shape", Left),
-            ("bytes", Right),
-        ];
+        let mut columns = vec![("tensor", Left), ("dtype", Left), ("shape", Left), ("bytes", Right)];
         if self.stats {
             columns.extend(["min", "max", "mean", "std", "zeros", "NaN"].map(|name| (name, Right)));
         }
@@ -168,9 +131,7 @@ impl Inspect {
             ];
             if self.stats {
                 cells.extend(
-                    row.statistics
-                        .as_ref()
-                        .map_or_else(|| vec!["-".to_owned(); 6], Statistics::cells),
+                    row.statistics.as_ref().map_or_else(|| vec!["-".to_owned(); 6], Statistics::cells),
                 );
             }
             cells.extend(row.sha256.clone());
@@ -183,25 +144,12 @@ impl Inspect {
 fn totals(checkpoint: &Checkpoint) -> String {
     let tensors = checkpoint.tensors();
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    tensors
-        .iter()
-        .for_each(|tensor| *kinds.entry(tensor.dtype().name()).or_default() += 1);
-    let kinds: Vec<_> = kinds
-        .iter()
-        .map(|(name, count)| format!("{count} {name}"))
-        .collect();
+    tensors.iter().for_each(|tensor| *kinds.entry(tensor.dtype().name()).or_default() += 1);
+    let kinds: Vec<_> = kinds.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let elements = tensors.iter().map(Tensor::elements).sum();
     let size = tensors.iter().map(Tensor::byte_len).sum();
-    let shared = checkpoint
-        .aliases()
-        .iter()
-        .map(|group| group.len() - 1)
-        .sum::<usize>();
-    let shared = if shared > 0 {
-        format!("; {shared} share storage with another")
-    } else {
-        String::new()
-    };
+    let shared = checkpoint.aliases().iter().map(|group| group.len() - 1).sum::<usize>();
+    let shared = if shared > 0 { format!("; {shared} share storage with another") } else { String::new() };
     format!(
         "{} tensors, {} elements, {} ({}){shared}",
         count(tensors.len() as u64),
@@ -226,8 +174,7 @@ fn section(text: &mut String, heading: &str, entries: impl Iterator<Item = (Stri
 }
 
 fn label(key: &Value) -> String {
-    key.as_key()
-        .map_or_else(|| tree::describe(key).to_string(), |key| key.to_string())
+    key.as_key().map_or_else(|| tree::describe(key).to_string(), |key| key.to_string())
 }
 
 /// A value in at most one line; `--json` prints all of it.
@@ -243,10 +190,7 @@ fn brief(value: &Value) -> String {
 fn document(checkpoint: &Checkpoint, rows: &[Row]) -> Json {
     let tensors: Vec<Json> = rows.iter().map(Row::json).collect();
     let globals: Vec<_> = checkpoint.globals().iter().map(|global| &global.name).collect();
-    let notes = checkpoint
-        .notes()
-        .iter()
-        .map(|note| json!({ "name": note.name, "reason": note.reason }));
+    let notes = checkpoint.notes().iter().map(|note| json!({ "name": note.name, "reason": note.reason }));
     json!({
         "file": checkpoint.path().display().to_string(),
         "format": checkpoint.format().name(),
@@ -290,16 +234,7 @@ struct Statistics {
 impl Statistics {
     fn new(dtype: Dtype) -> Self {
         let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
-        Statistics {
-            dtype,
-            count: 0,
-            mean: 0.0,
-            squares: 0.0,
-            min,
-            max,
-            zeros: 0,
-            nans: 0,
-        }
+        Statistics { dtype, count: 0, mean: 0.0, squares: 0.0, min, max, zeros: 0, nans: 0 }
     }
 
     fn add(&mut self, chunk: &[u8]) {
@@ -335,13 +270,9 @@ impl Statistics {
     }
 
     fn cells(&self) -> Vec<String> {
-        let figures = self
-            .figures()
-            .map_or_else(|| ["-"; 4].map(str::to_owned), |figures| figures.map(number));
-        figures
-            .into_iter()
-            .chain([count(self.zeros), count(self.nans)])
-            .collect()
+        let figures =
+            self.figures().map_or_else(|| ["-"; 4].map(str::to_owned), |figures| figures.map(number));
+        figures.into_iter().chain([count(self.zeros), count(self.nans)]).collect()
     }
 
     fn json(&self) -> Json {
@@ -358,12 +289,7 @@ mod tests {
     fn statistics_leave_nan_out() {
         let values = [1.0_f32, 2.0, 3.0, 0.0, f32::NAN];
         let mut statistics = Statistics::new(Dtype::F32);
-        statistics.add(
-            &values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect::<Vec<_>>(),
-        );
+        statistics.add(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>());
         assert_eq!(statistics.figures(), Some([0.0, 3.0, 1.5, 1.25_f64.sqrt()]));
         assert_eq!((statistics.zeros, statistics.nans), (1, 1));
     }

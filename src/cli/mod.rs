@@ -69,11 +69,7 @@ fn document(json: &Json) -> String {
 fn failure(error: &anyhow::Error, wants_json: bool) -> (String, u8) {
     eprintln!("error: {error}");
     let (class, file, code) = match error.downcast_ref::<converters::Error>() {
-        Some(error) => (
-            error.class().name(),
-            Some(error.file().display().to_string()),
-            BAD_INPUT,
-        ),
+        Some(error) => (error.class().name(), Some(error.file().display().to_string()), BAD_INPUT),
         None if error.is::<Usage>() => ("usage", None, BAD_USAGE),
         None => ("io", None, BAD_INPUT),
     };

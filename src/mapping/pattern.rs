@@ -85,28 +85,19 @@ impl FromStr for Rename {
     type Err = RenameError;
 
     fn from_str(rule: &str) -> Result<Self, RenameError> {
-        let (from, to) = rule
-            .split_once("=>")
-            .ok_or_else(|| RenameError::NoArrow(rule.to_owned()))?;
+        let (from, to) = rule.split_once("=>").ok_or_else(|| RenameError::NoArrow(rule.to_owned()))?;
         let (from, to) = (parse(from.trim())?, parse(to.trim())?);
         let (left, right) = (names(&from), names(&to));
         if let Some(name) = left.symmetric_difference(&right).next() {
-            return Err(RenameError::OneSided {
-                rule: rule.to_owned(),
-                name: (*name).to_owned(),
-            });
+            return Err(RenameError::OneSided { rule: rule.to_owned(), name: (*name).to_owned() });
         }
-        let regex = regex(&from).map_err(|_| RenameError::Placeholder {
-            pattern: rule.to_owned(),
-        })?;
+        let regex = regex(&from).map_err(|_| RenameError::Placeholder { pattern: rule.to_owned() })?;
         Ok(Rename { from: regex, to })
     }
 }
 
 fn parse(pattern: &str) -> Result<Vec<Piece>, RenameError> {
-    let malformed = || RenameError::Placeholder {
-        pattern: pattern.to_owned(),
-    };
+    let malformed = || RenameError::Placeholder { pattern: pattern.to_owned() };
     let mut pieces = Vec::new();
     let mut rest = pattern;
     while let Some((literal, after)) = rest.split_once('{') {
@@ -122,10 +113,7 @@ fn parse(pattern: &str) -> Result<Vec<Piece>, RenameError> {
             return Err(malformed());
         }
         if names(&pieces).contains(name) {
-            return Err(RenameError::Repeated {
-                pattern: pattern.to_owned(),
-                name: name.to_owned(),
-            });
+            return Err(RenameError::Repeated { pattern: pattern.to_owned(), name: name.to_owned() });
         }
         pieces.push(Piece::Placeholder(name.to_owned(), class));
         rest = after;
@@ -173,10 +161,7 @@ mod tests {
     #[test]
     fn placeholders_carry_parts_of_names() {
         let rule = "backbone.layers.{stage:int}.{rest..} => backbone.layer{stage}.{rest..}";
-        assert_eq!(
-            rename(rule, "backbone.layers.3.conv.weight").unwrap(),
-            "backbone.layer3.conv.weight"
-        );
+        assert_eq!(rename(rule, "backbone.layers.3.conv.weight").unwrap(), "backbone.layer3.conv.weight");
         assert_eq!(rename(rule, "backbone.layers.x.conv.weight"), None);
         assert_eq!(rename("{a}.w => {a}.weight", "x.y.w"), None);
         assert_eq!(rename("stem => neck", "stem.w"), None);

@@ -21,14 +21,8 @@ pub struct Table {
 impl Table {
     /// A table of these columns.
     pub fn new<'a>(columns: impl IntoIterator<Item = (&'a str, Align)>) -> Table {
-        let columns = columns
-            .into_iter()
-            .map(|(name, align)| (name.to_owned(), align))
-            .collect();
-        Table {
-            columns,
-            rows: Vec::new(),
-        }
+        let columns = columns.into_iter().map(|(name, align)| (name.to_owned(), align)).collect();
+        Table { columns, rows: Vec::new() }
     }
 
     /// Adds a row, a text for each column.
@@ -39,15 +33,7 @@ impl Table {
 
 /// Names come from files: control characters could rewrite the terminal.
 fn escape(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 impl fmt::Display for Table {
@@ -55,11 +41,7 @@ impl fmt::Display for Table {
         let heading: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
         let lines = || std::iter::once(&heading).chain(&self.rows);
         let width = |column: usize| {
-            lines()
-                .filter_map(|line| line.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
+            lines().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         for line in lines() {
@@ -85,9 +67,6 @@ mod tests {
         let mut table = Table::new([("name", Align::Left), ("bytes", Align::Right)]);
         table.row(vec!["a\u{1b}[2J".to_owned(), "7".to_owned()]);
         table.row(vec!["b".to_owned(), "12345678".to_owned()]);
-        assert_eq!(
-            table.to_string(),
-            "name           bytes\na\\u{1b}[2J         7\nb           12345678\n"
-        );
+        assert_eq!(table.to_string(), "name           bytes\na\\u{1b}[2J         7\nb           12345678\n");
     }
 }

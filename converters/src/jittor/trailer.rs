@@ -19,10 +19,7 @@ pub(crate) fn present(bytes: &[u8]) -> bool {
 /// # Errors
 /// When there is no room for a checksum, or nothing before it.
 pub(crate) fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), Problem> {
-    let split = bytes
-        .len()
-        .checked_sub(SUM + MAGIC.len())
-        .and_then(|end| bytes.split_at_checked(end));
+    let split = bytes.len().checked_sub(SUM + MAGIC.len()).and_then(|end| bytes.split_at_checked(end));
     let truncated = |needs| Problem::Truncated {
         place: "the pickle before the Jittor trailer".to_owned(),
         needs,

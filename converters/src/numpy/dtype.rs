@@ -30,10 +30,7 @@ pub(crate) fn parse_descr(descr: &str) -> Option<ArrayType> {
         "c16" => Dtype::C128,
         _ => return None,
     };
-    Some(ArrayType {
-        dtype,
-        big_endian: descr.starts_with('>'),
-    })
+    Some(ArrayType { dtype, big_endian: descr.starts_with('>') })
 }
 
 /// The type string of an element type, little-endian; `None` where numpy has no such type.
@@ -65,13 +62,7 @@ mod tests {
     fn type_strings_round_trip() {
         for dtype in Dtype::ALL {
             if let Some(descr) = descr(dtype) {
-                assert_eq!(
-                    parse_descr(descr),
-                    Some(ArrayType {
-                        dtype,
-                        big_endian: false
-                    })
-                );
+                assert_eq!(parse_descr(descr), Some(ArrayType { dtype, big_endian: false }));
             }
         }
         assert_eq!(parse_descr(">f4").map(|found| found.big_endian), Some(true));

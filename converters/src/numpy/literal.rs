@@ -44,11 +44,7 @@ pub(crate) fn header(text: &str) -> Option<Header> {
         }
     }
     let ends = rest.strip_prefix('}')?.trim().is_empty();
-    ends.then_some(Header {
-        descr: descr?,
-        fortran_order: fortran_order?,
-        shape: shape?,
-    })
+    ends.then_some(Header { descr: descr?, fortran_order: fortran_order?, shape: shape? })
 }
 
 /// A quoted text without escapes, and what follows it.
@@ -76,9 +72,7 @@ fn tuple(text: &str) -> Option<(Vec<i128>, &str)> {
     if listed.is_empty() {
         return inner.is_empty().then_some((Vec::new(), after));
     }
-    let sizes = listed
-        .split(',')
-        .map(|size| size.trim().trim_end_matches('L').parse().ok());
+    let sizes = listed.split(',').map(|size| size.trim().trim_end_matches('L').parse().ok());
     Some((sizes.collect::<Option<_>>()?, after))
 }
 
@@ -89,24 +83,10 @@ mod tests {
     #[test]
     fn headers_as_numpy_writes_them() {
         let read = header("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }   \n").unwrap();
+        assert_eq!(read, Header { descr: "<f4".into(), fortran_order: false, shape: vec![2, 3] });
+        assert_eq!(header("{'shape': (), 'descr': '|b1', 'fortran_order': True}").unwrap().shape, []);
         assert_eq!(
-            read,
-            Header {
-                descr: "<f4".into(),
-                fortran_order: false,
-                shape: vec![2, 3]
-            }
-        );
-        assert_eq!(
-            header("{'shape': (), 'descr': '|b1', 'fortran_order': True}")
-                .unwrap()
-                .shape,
-            []
-        );
-        assert_eq!(
-            header("{'descr': '<f4', 'fortran_order': False, 'shape': (-5L,), }")
-                .unwrap()
-                .shape,
+            header("{'descr': '<f4', 'fortran_order': False, 'shape': (-5L,), }").unwrap().shape,
             [-5]
         );
     }

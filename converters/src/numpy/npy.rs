@@ -72,13 +72,7 @@ impl Array {
                     .and_then(|len| len.try_into().ok())
                     .map(|len| u16::from_le_bytes(len).into()),
             ),
-            2 | 3 => (
-                12,
-                bytes
-                    .get(8..12)
-                    .and_then(|len| len.try_into().ok())
-                    .map(u32::from_le_bytes),
-            ),
+            2 | 3 => (12, bytes.get(8..12).and_then(|len| len.try_into().ok()).map(u32::from_le_bytes)),
             _ => {
                 let what = format!(".npy version {version}");
                 return Err(Problem::unsupported(place, what, "save it again with numpy.save"));
@@ -86,34 +80,20 @@ impl Array {
         };
         let header_len = header_len.ok_or_else(|| cut(header_start))? as usize;
         let data_start = header_start + header_len;
-        let header = bytes
-            .get(header_start..data_start)
-            .ok_or_else(|| cut(data_start))?;
+        let header = bytes.get(header_start..data_start).ok_or_else(|| cut(data_start))?;
         let text = std::str::from_utf8(header).map_err(|_| corrupt("it is not text"))?;
         let header = literal::header(text)
             .ok_or_else(|| corrupt("it is not a dictionary of descr, fortran_order and shape"))?;
-        let shape = header
-            .shape
-            .iter()
-            .map(|size| usize::try_from(*size))
-            .collect::<std::result::Result<_, _>>();
+        let shape =
+            header.shape.iter().map(|size| usize::try_from(*size)).collect::<std::result::Result<_, _>>();
         let shape = shape.map_err(|_| corrupt("a size is negative or too large"))?;
-        Ok(Array {
-            descr: header.descr,
-            fortran_order: header.fortran_order,
-            shape,
-            data_start,
-        })
+        Ok(Array { descr: header.descr, fortran_order: header.fortran_order, shape, data_start })
     }
 
     /// A view of the elements in `file`, the storage that begins with the header.
     pub(crate) fn view(self, place: &str, file: Storage) -> std::result::Result<View, Problem> {
         let element = parse_descr(&self.descr).ok_or_else(|| {
-            let object = if self.descr.contains('O') {
-                " (a pickled object array)"
-            } else {
-                ""
-            };
+            let object = if self.descr.contains('O') { " (a pickled object array)" } else { "" };
             Problem::unsupported(
                 place,
                 format!("numpy dtype {}{object}", self.descr),
@@ -121,21 +101,11 @@ impl Array {
             )
         })?;
         let needs = crate::tensor::byte_len(place, element.dtype, &self.shape)?;
-        let (start, has) = (
-            self.data_start as u64,
-            file.len().saturating_sub(self.data_start as u64),
-        );
+        let (start, has) = (self.data_start as u64, file.len().saturating_sub(self.data_start as u64));
         if needs > has {
-            return Err(Problem::Truncated {
-                place: place.to_owned(),
-                needs,
-                has,
-            });
+            return Err(Problem::Truncated { place: place.to_owned(), needs, has });
         }
-        let change = Change {
-            swap: element.big_endian,
-            ..Change::default()
-        };
+        let change = Change { swap: element.big_endian, ..Change::default() };
         match self.fortran_order {
             true => View::column_major(place, file.into(), start, element.dtype, self.shape, change),
             false => View::whole(place, file.into(), start, element.dtype, self.shape, change),

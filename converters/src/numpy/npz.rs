@@ -15,10 +15,7 @@ const MAX_HEADER: u64 = 1 << 16;
 
 /// Whether the archive has array files.
 pub(crate) fn recognises(archive: &Archive) -> bool {
-    archive
-        .entries()
-        .iter()
-        .any(|entry| entry.name.ends_with(EXTENSION))
+    archive.entries().iter().any(|entry| entry.name.ends_with(EXTENSION))
 }
 
 /// Reads an archive for which [`recognises`] holds. Arrays of objects or text, and other records, are noted.
@@ -30,19 +27,13 @@ pub(crate) fn read(source: &Source, archive: &Archive) -> Result<Checkpoint> {
     let mut notes = Vec::new();
     for entry in archive.entries() {
         let Some(name) = entry.name.strip_suffix(EXTENSION) else {
-            notes.push(Note {
-                name: entry.name.clone(),
-                reason: "a record that is no array".to_owned(),
-            });
+            notes.push(Note { name: entry.name.clone(), reason: "a record that is no array".to_owned() });
             continue;
         };
         match view(archive, entry) {
             Ok(view) => tensors.push(Tensor::new(vec![Key::Text(name.to_owned())], view)),
             Err(problem) if problem.class() == ErrorClass::Unsupported => {
-                notes.push(Note {
-                    name: name.to_owned(),
-                    reason: problem.to_string(),
-                });
+                notes.push(Note { name: name.to_owned(), reason: problem.to_string() });
             }
             Err(problem) => return Err(problem).in_file(&source.path),
         }

@@ -27,29 +27,20 @@ impl Reader<'_> {
     /// The array that `object` describes.
     pub(super) fn array(&mut self, object: &Object, name: &str) -> Result<Tensorlike, Problem> {
         let place = format!("array `{name}`");
-        let parts = self
-            .parts(object)
-            .ok_or_else(|| Problem::malformed(&*place, "its state is incomplete"))?;
+        let parts =
+            self.parts(object).ok_or_else(|| Problem::malformed(&*place, "its state is incomplete"))?;
         let element = match self.element_type(parts.dtype, &place)? {
             Ok(element) => element,
             Err(kind) => {
-                return Ok(Tensorlike::Skipped(format!(
-                    "an array of {kind}, which is no number"
-                )));
+                return Ok(Tensorlike::Skipped(format!("an array of {kind}, which is no number")));
             }
         };
         let shape = self.sizes(parts.shape).and_then(|sizes| {
-            sizes
-                .iter()
-                .map(|size| usize::try_from(*size).ok())
-                .collect::<Option<Vec<_>>>()
+            sizes.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<Vec<_>>>()
         });
         let shape = shape.ok_or_else(|| Problem::malformed(&*place, "its shape is not a tuple of sizes"))?;
         let data = self.array_bytes(parts.data, &place)?;
-        let change = Change {
-            swap: element.big_endian,
-            ..Change::default()
-        };
+        let change = Change { swap: element.big_endian, ..Change::default() };
         let view = match parts.fortran {
             true => View::column_major(&place, data, 0, element.dtype, shape, change),
             false => View::whole(&place, data, 0, element.dtype, shape, change),
@@ -65,22 +56,12 @@ impl Reader<'_> {
                 return None;
             };
             let fortran = self.pickle.node(order).text().as_deref() == Some("F");
-            return Some(Parts {
-                shape,
-                dtype,
-                fortran,
-                data,
-            });
+            return Some(Parts { shape, dtype, fortran, data });
         }
         let state = self.pickle.tuple(*object.state.first()?);
         let &[shape, dtype, order, data] = state.last_chunk()?;
         let fortran = self.pickle.node(order).int()? != 0;
-        Some(Parts {
-            shape,
-            dtype,
-            fortran,
-            data,
-        })
+        Some(Parts { shape, dtype, fortran, data })
     }
 
     /// The element type of a `numpy.dtype` object; the inner error names a type that is no number.
@@ -92,22 +73,11 @@ impl Reader<'_> {
         if self.pickle.meaning(object.callable) != Some(Meaning::NumpyDtype) {
             return Err(corrupt());
         }
-        let descr = self
-            .pickle
-            .tuple(object.args)
-            .first()
-            .and_then(|descr| self.pickle.node(*descr).text());
+        let descr = self.pickle.tuple(object.args).first().and_then(|descr| self.pickle.node(*descr).text());
         let descr = descr.ok_or_else(corrupt)?;
         // (3, byte order, sub-array, field names, ...)
-        let state = object
-            .state
-            .first()
-            .map(|state| self.pickle.tuple(*state))
-            .unwrap_or_default();
-        let order = state
-            .get(1)
-            .and_then(|order| self.pickle.node(*order).text())
-            .unwrap_or_default();
+        let state = object.state.first().map(|state| self.pickle.tuple(*state)).unwrap_or_default();
+        let order = state.get(1).and_then(|order| self.pickle.node(*order).text()).unwrap_or_default();
         Ok(parse_descr(&format!("{order}{descr}")).ok_or_else(|| format!("type {descr}")))
     }
 
@@ -151,13 +121,7 @@ impl Reader<'_> {
                 let size =
                     valid.ok_or_else(|| Problem::malformed(&*place, "its bytes are not latin-1 text"))?;
                 let encoding = Encoding::Latin1 { size };
-                Ok(Some(Storage::new(
-                    self.file.clone(),
-                    place,
-                    text.clone(),
-                    encoding,
-                    None,
-                )))
+                Ok(Some(Storage::new(self.file.clone(), place, text.clone(), encoding, None)))
             }
             Some(Node::Bytes(bytes) | Node::ByteString(bytes)) => {
                 Ok(Some(Storage::raw(self.file.clone(), place, bytes.clone())))
@@ -172,10 +136,7 @@ impl Reader<'_> {
     pub(super) fn scalar(&mut self, object: &Object, path: &[Key]) -> Result<Value, Problem> {
         let place = join(path);
         let &[dtype, data, ..] = self.pickle.tuple(object.args) else {
-            return Err(Problem::malformed(
-                place,
-                "a numpy scalar lacks its type or value",
-            ));
+            return Err(Problem::malformed(place, "a numpy scalar lacks its type or value"));
         };
         let element = match self.element_type(dtype, &place)? {
             Ok(element) => element,
@@ -184,10 +145,7 @@ impl Reader<'_> {
         let storage = self.array_bytes(data, &place)?;
         let mut bytes = storage.decoded()?.to_vec();
         if bytes.len() != element.dtype.size() {
-            return Err(Problem::malformed(
-                place,
-                "a numpy scalar has bytes for another type",
-            ));
+            return Err(Problem::malformed(place, "a numpy scalar has bytes for another type"));
         }
         if element.big_endian {
             bytes.reverse();

@@ -56,10 +56,7 @@ pub(crate) struct NoStorages;
 
 impl Storages for NoStorages {
     fn resolve(&mut self, _: &Pickle, _: Id) -> Result<Referent, Problem> {
-        Err(Problem::malformed(
-            "the pickle",
-            "it refers to a storage, but nothing lies beside it",
-        ))
+        Err(Problem::malformed("the pickle", "it refers to a storage, but nothing lies beside it"))
     }
 }
 
@@ -87,10 +84,8 @@ pub(crate) fn read(
     let document = reader.value(pickle.root, &mut Vec::new(), 0)?;
     let Collector { tensors, notes } = reader.collector;
     let globals = pickle.globals.iter();
-    let globals = globals.map(|global| Global {
-        name: global.name.clone(),
-        opaque: global.meaning == Meaning::Unknown,
-    });
+    let globals = globals
+        .map(|global| Global { name: global.name.clone(), opaque: global.meaning == Meaning::Unknown });
     let checkpoint = Checkpoint {
         path: file.to_path_buf(),
         format,
@@ -145,16 +140,13 @@ impl<'a> Reader<'a> {
             Node::List(items) => Value::List(self.values(items, path, depth)?),
             Node::Tuple(items) => Value::Tuple(self.values(items, path, depth)?),
             Node::Set(items) => Value::Set(self.values(items, path, depth)?),
-            Node::Dict(entries) => Value::Dict(Dict {
-                ordered: false,
-                entries: self.entries(entries, path, depth)?,
-            }),
+            Node::Dict(entries) => {
+                Value::Dict(Dict { ordered: false, entries: self.entries(entries, path, depth)? })
+            }
             Node::Global(_) => Value::Name(self.name(id)),
             Node::Persistent(_) => match self.tensor(id, &join(path), depth)? {
                 Some(found) => self.leaf(found, path)?,
-                None => self
-                    .collector
-                    .skip(path, "a storage that no tensor uses".to_owned()),
+                None => self.collector.skip(path, "a storage that no tensor uses".to_owned()),
             },
             Node::Object(object) => self.object(id, object, path, depth)?,
         })
@@ -191,10 +183,7 @@ impl<'a> Reader<'a> {
 
     fn leaf(&mut self, found: Tensorlike, path: &[Key]) -> Result<Value, Problem> {
         // Paths are kept with each tensor: deep ones add up like texts.
-        self.charge(
-            size_of_val(path) + path.iter().map(Key::text_len).sum::<usize>(),
-            path,
-        )?;
+        self.charge(size_of_val(path) + path.iter().map(Key::text_len).sum::<usize>(), path)?;
         Ok(match found {
             Tensorlike::Tensor(view) => self.collector.add(path, view),
             Tensorlike::Skipped(reason) => self.collector.skip(path, reason),
@@ -281,10 +270,7 @@ impl<'a> Reader<'a> {
         }
         entries.extend_from_slice(&object.entries);
         let ordered = self.pickle.meaning(object.callable) == Some(Meaning::OrderedDict);
-        Ok(Value::Dict(Dict {
-            ordered,
-            entries: self.entries(&entries, path, depth)?,
-        }))
+        Ok(Value::Dict(Dict { ordered, entries: self.entries(&entries, path, depth)? }))
     }
 
     fn sequence(
@@ -313,12 +299,7 @@ impl<'a> Reader<'a> {
         let fields = self.entries(&fields, path, depth)?;
         let args = self.values(&args, path, depth)?;
         let items = self.values(&object.items, path, depth)?;
-        Ok(Value::Record(Box::new(Record {
-            class,
-            args,
-            fields,
-            items,
-        })))
+        Ok(Value::Record(Box::new(Record { class, args, fields, items })))
     }
 
     /// The class of an object and what its constructor was given.
@@ -377,23 +358,13 @@ impl<'a> Reader<'a> {
 
     fn charge(&mut self, len: usize, path: &[Key]) -> Result<(), Problem> {
         self.text_bytes = self.text_bytes.saturating_add(len);
-        self.limit(
-            path,
-            "the size of names and metadata",
-            self.text_bytes,
-            limits::MAX_METADATA_BYTES,
-        )
+        self.limit(path, "the size of names and metadata", self.text_bytes, limits::MAX_METADATA_BYTES)
     }
 
     fn visit(&mut self, path: &[Key], depth: usize) -> Result<(), Problem> {
         self.visits += 1;
         self.limit(path, "the depth of the objects", depth, limits::MAX_DEPTH)?;
-        self.limit(
-            path,
-            "the number of paths to objects",
-            self.visits,
-            limits::MAX_VISITS,
-        )
+        self.limit(path, "the number of paths to objects", self.visits, limits::MAX_VISITS)
     }
 
     fn limit(&self, path: &[Key], what: &str, count: usize, limit: usize) -> Result<(), Problem> {
@@ -402,18 +373,10 @@ impl<'a> Reader<'a> {
         }
         // Only the first steps: the path may be what is too long.
         let place = self.place(path.get(..8).unwrap_or(path));
-        Err(Problem::Limit {
-            place,
-            what: what.to_owned(),
-            limit: limit as u64,
-        })
+        Err(Problem::Limit { place, what: what.to_owned(), limit: limit as u64 })
     }
 
     fn place(&self, path: &[Key]) -> String {
-        if path.is_empty() {
-            "the root object".to_owned()
-        } else {
-            format!("object `{}`", join(path))
-        }
+        if path.is_empty() { "the root object".to_owned() } else { format!("object `{}`", join(path)) }
     }
 }

@@ -61,14 +61,7 @@ impl Reader<'_> {
         };
         let (class, _) = self.constructed(object);
         let attributes = self.plain_attributes(object, path, depth)?;
-        Ok(Value::Module(Box::new(Module {
-            class,
-            state: Dict {
-                ordered: true,
-                entries,
-            },
-            attributes,
-        })))
+        Ok(Value::Module(Box::new(Module { class, state: Dict { ordered: true, entries }, attributes })))
     }
 
     /// Attributes that are neither internal nor sub-modules. Tensors among them are no part of the module's
@@ -93,10 +86,9 @@ impl Reader<'_> {
             if self.collector.tensors.len() > tensors {
                 self.collector.tensors.truncate(tensors);
                 self.collector.notes.truncate(notes);
-                value = self.collector.skip(
-                    path,
-                    "a tensor attribute, no part of the state dictionary".to_owned(),
-                );
+                value = self
+                    .collector
+                    .skip(path, "a tensor attribute, no part of the state dictionary".to_owned());
             }
             path.pop();
             attributes.push((Value::Text(name), value));
@@ -124,9 +116,7 @@ impl Reader<'_> {
         // Looking at attributes is work too, and an object may be reached by many paths.
         self.visits += fields.len();
         let has = |name: &str| {
-            fields
-                .iter()
-                .any(|(key, _)| self.pickle.node(*key).text().is_some_and(|key| key == name))
+            fields.iter().any(|(key, _)| self.pickle.node(*key).text().is_some_and(|key| key == name))
         };
         if has("_parameters") || has("_modules") {
             return Some(Kind::Torch);
@@ -147,10 +137,7 @@ impl Reader<'_> {
     /// The attributes of an object.
     fn fields(&self, object: &Object) -> Vec<(Id, Id)> {
         let mut fields = Vec::new();
-        object
-            .state
-            .iter()
-            .for_each(|state| self.attributes(*state, &mut fields));
+        object.state.iter().for_each(|state| self.attributes(*state, &mut fields));
         fields
     }
 
@@ -164,12 +151,7 @@ impl Reader<'_> {
         tensors: &mut Vec<Named>,
     ) -> Result<(), Problem> {
         self.visit(path, depth)?;
-        self.limit(
-            path,
-            "the names of a module's tensors",
-            prefix.len(),
-            limits::MAX_METADATA_BYTES,
-        )?;
+        self.limit(path, "the names of a module's tensors", prefix.len(), limits::MAX_METADATA_BYTES)?;
         let Node::Object(object) = self.pickle.node(id) else {
             return Ok(());
         };
@@ -209,15 +191,9 @@ impl Reader<'_> {
             found.map(|(_, value)| *value)
         };
         let entries = |wanted| part(wanted).map(|id| self.named_entries(id)).unwrap_or_default();
-        let transient = part("_non_persistent_buffers_set")
-            .map(|set| self.texts(set))
-            .unwrap_or_default();
+        let transient = part("_non_persistent_buffers_set").map(|set| self.texts(set)).unwrap_or_default();
         let mut own = entries("_parameters");
-        own.extend(
-            entries("_buffers")
-                .into_iter()
-                .filter(|(name, _)| !transient.contains(name)),
-        );
+        own.extend(entries("_buffers").into_iter().filter(|(name, _)| !transient.contains(name)));
         (own, entries("_modules"))
     }
 
@@ -268,9 +244,6 @@ impl Reader<'_> {
             }
             _ => return Vec::new(),
         };
-        items
-            .iter()
-            .filter_map(|item| Some(self.pickle.node(*item).text()?.into_owned()))
-            .collect()
+        items.iter().filter_map(|item| Some(self.pickle.node(*item).text()?.into_owned())).collect()
     }
 }

@@ -40,43 +40,30 @@ impl Reader<'_> {
         let place = || format!("tensor `{name}`");
         if depth > limits::MAX_DEPTH {
             let what = "the depth of the objects".to_owned();
-            return Err(Problem::Limit {
-                place: place(),
-                what,
-                limit: limits::MAX_DEPTH as u64,
-            });
+            return Err(Problem::Limit { place: place(), what, limit: limits::MAX_DEPTH as u64 });
         }
         match pickle.meaning(object.callable) {
-            Some(Meaning::RebuildTensor | Meaning::RebuildTensorV3) => self
-                .strided(object, args, name)
-                .map(|view| Some(Tensorlike::Tensor(view))),
+            Some(Meaning::RebuildTensor | Meaning::RebuildTensorV3) => {
+                self.strided(object, args, name).map(|view| Some(Tensorlike::Tensor(view)))
+            }
             Some(Meaning::RebuildParameter) => {
-                let inner = args
-                    .first()
-                    .map(|tensor| self.tensor(*tensor, name, depth + 1))
-                    .transpose()?;
+                let inner = args.first().map(|tensor| self.tensor(*tensor, name, depth + 1)).transpose()?;
                 inner
                     .flatten()
                     .map(Some)
                     .ok_or_else(|| Problem::malformed(place(), "the parameter is not a tensor"))
             }
             Some(Meaning::RebuildFromType) => self.with_attributes(args, name, depth),
-            Some(Meaning::RebuildMeta) => Ok(Some(Tensorlike::Skipped(
-                "a meta tensor: it has no data".to_owned(),
-            ))),
+            Some(Meaning::RebuildMeta) => {
+                Ok(Some(Tensorlike::Skipped("a meta tensor: it has no data".to_owned())))
+            }
             Some(Meaning::RebuildOther) => {
                 let kind = self.kind(object, args);
                 Err(Problem::unsupported(place(), kind, SAVE_PLAIN))
             }
             Some(Meaning::JittorVar) => {
-                let array = args
-                    .first()
-                    .map(|array| self.tensor(*array, name, depth + 1))
-                    .transpose()?;
-                array
-                    .flatten()
-                    .map(Some)
-                    .ok_or_else(|| Problem::malformed(place(), "the Var holds no array"))
+                let array = args.first().map(|array| self.tensor(*array, name, depth + 1)).transpose()?;
+                array.flatten().map(Some).ok_or_else(|| Problem::malformed(place(), "the Var holds no array"))
             }
             Some(Meaning::NumpyReconstruct | Meaning::NumpyFromBuffer) => self.array(object, name).map(Some),
             _ => Ok(None),
@@ -87,19 +74,14 @@ impl Reader<'_> {
     fn kind(&self, object: &Object, args: &[Id]) -> String {
         let function = self.name(object.callable);
         let storage = args.first().map(|storage| match self.pickle.node(*storage) {
-            Node::Persistent(reference) => self
-                .pickle
-                .tuple(*reference)
-                .get(1)
-                .map(|class| self.name(*class)),
+            Node::Persistent(reference) => {
+                self.pickle.tuple(*reference).get(1).map(|class| self.name(*class))
+            }
             _ => None,
         });
         match (&*function, storage.flatten()) {
             ("torch._utils._rebuild_qtensor", Some(storage)) => {
-                let kind = storage
-                    .trim_start_matches("torch.")
-                    .trim_end_matches("Storage")
-                    .to_lowercase();
+                let kind = storage.trim_start_matches("torch.").trim_end_matches("Storage").to_lowercase();
                 format!("a quantized tensor ({kind}, {function})")
             }
             ("torch._utils._rebuild_sparse_tensor", _) => format!("a sparse tensor ({function})"),
@@ -108,21 +90,17 @@ impl Reader<'_> {
     }
 
     /// `_rebuild_from_type_v2(function, type, arguments, state)`: the arguments are those of `function`.
-    fn with_attributes(&mut self, args: &[Id], name: &str, depth: usize) -> Result<Option<Tensorlike>, Problem> {
+    fn with_attributes(
+        &mut self,
+        args: &[Id],
+        name: &str,
+        depth: usize,
+    ) -> Result<Option<Tensorlike>, Problem> {
         let &[callable, _, args, ..] = args else {
-            return Err(Problem::malformed(
-                format!("tensor `{name}`"),
-                "its type is not described",
-            ));
+            return Err(Problem::malformed(format!("tensor `{name}`"), "its type is not described"));
         };
         let (state, entries, items) = (Vec::new(), Vec::new(), Vec::new());
-        let inner = Object {
-            callable,
-            args,
-            state,
-            entries,
-            items,
-        };
+        let inner = Object { callable, args, state, entries, items };
         self.rebuild(&inner, name, depth + 1)
     }
 
@@ -145,17 +123,9 @@ impl Reader<'_> {
         let dtype = dtype.ok_or_else(|| {
             Problem::unsupported(&*place, "the element type of an untyped storage", SAVE_PLAIN)
         })?;
-        let shape = self
-            .sizes(size)
-            .ok_or_else(|| corrupt("its size is not a tuple of sizes"))?;
-        let strides = self
-            .sizes(stride)
-            .ok_or_else(|| corrupt("its strides are not a tuple of steps"))?;
-        let offset = self
-            .pickle
-            .node(offset)
-            .int()
-            .and_then(|offset| u64::try_from(offset).ok());
+        let shape = self.sizes(size).ok_or_else(|| corrupt("its size is not a tuple of sizes"))?;
+        let strides = self.sizes(stride).ok_or_else(|| corrupt("its strides are not a tuple of steps"))?;
+        let offset = self.pickle.node(offset).int().and_then(|offset| u64::try_from(offset).ok());
         let offset = offset.ok_or_else(|| Problem::OutOfRange {
             place: place.clone(),
             reach: "its offset is not a position in the storage".to_owned(),
@@ -169,10 +139,7 @@ impl Reader<'_> {
                 SAVE_PLAIN,
             ));
         }
-        let shape = shape
-            .iter()
-            .map(|size| usize::try_from(*size))
-            .collect::<Result<_, _>>();
+        let shape = shape.iter().map(|size| usize::try_from(*size)).collect::<Result<_, _>>();
         let shape = shape.map_err(|_| corrupt("a size is too large for this machine"))?;
         let start = offset.saturating_add(storage.start);
         View::strided(&place, storage.bytes, dtype, shape, strides, start, change)
@@ -207,18 +174,12 @@ impl Reader<'_> {
             }
             _ => return None,
         };
-        items
-            .iter()
-            .map(|item| u64::try_from(self.pickle.node(*item).int()?).ok())
-            .collect()
+        items.iter().map(|item| u64::try_from(self.pickle.node(*item).int()?).ok()).collect()
     }
 
     /// The conjugate and negative bits of `_rebuild_tensor_v2`'s metadata.
     fn change(&self, metadata: Option<Id>, swap: bool) -> Change {
-        let mut change = Change {
-            swap,
-            ..Change::default()
-        };
+        let mut change = Change { swap, ..Change::default() };
         let Some(Node::Dict(entries)) = metadata.map(|metadata| self.pickle.node(metadata)) else {
             return change;
         };
@@ -235,11 +196,7 @@ impl Reader<'_> {
 
     /// `('module', class, file, source)`: how old versions referred to a module's class.
     fn is_class_reference(&self, reference: Id) -> bool {
-        let tag = self
-            .pickle
-            .tuple(reference)
-            .first()
-            .map(|tag| self.pickle.node(*tag));
+        let tag = self.pickle.tuple(reference).first().map(|tag| self.pickle.node(*tag));
         tag.and_then(Node::text).as_deref() == Some("module")
     }
 }

@@ -31,19 +31,8 @@ const FIXED32: u8 = 5;
 pub(super) fn check(bytes: &[u8]) -> Result<(), Problem> {
     let ratio = limits::MAX_DECODED_RATIO.saturating_mul(bytes.len() as u64);
     let limit = ratio.saturating_add(limits::MAX_DECODED_BASE);
-    let mut walk = Walk {
-        bytes,
-        at: 0,
-        spent: 0,
-        limit,
-    };
-    walk.message(
-        Kind::Model,
-        Frame {
-            end: bytes.len(),
-            depth: 0,
-        },
-    )
+    let mut walk = Walk { bytes, at: 0, spent: 0, limit };
+    walk.message(Kind::Model, Frame { end: bytes.len(), depth: 0 })
 }
 
 /// The message that is being walked over.
@@ -106,14 +95,7 @@ impl Walk<'_> {
             (Field::Integer | Field::Float, _) => Err(wrong_type(start)),
             (_, LENGTH) => {
                 let end = self.length(frame)?;
-                self.delimited(
-                    field,
-                    Frame {
-                        end,
-                        depth: frame.depth + 1,
-                    },
-                    count,
-                )
+                self.delimited(field, Frame { end, depth: frame.depth + 1 }, count)
             }
             _ => Err(wrong_type(start)),
         }
@@ -154,10 +136,7 @@ impl Walk<'_> {
     fn packed_floats(&mut self, inner: Frame, count: &mut usize) -> Result<(), Problem> {
         let len = inner.end - self.at;
         if !len.is_multiple_of(size_of::<f32>()) {
-            return Err(Problem::malformed(
-                place(self.at),
-                "a list of f32 has a fraction of one at its end",
-            ));
+            return Err(Problem::malformed(place(self.at), "a list of f32 has a fraction of one at its end"));
         }
         self.at = inner.end;
         self.grow(count, len / size_of::<f32>(), size_of::<f32>())
@@ -181,10 +160,7 @@ impl Walk<'_> {
                 self.at = self.length(frame)?;
                 Ok(())
             }
-            _ => Err(Problem::malformed(
-                place(self.at),
-                "a field is of a wire type that ONNX does not use",
-            )),
+            _ => Err(Problem::malformed(place(self.at), "a field is of a wire type that ONNX does not use")),
         }
     }
 
@@ -194,10 +170,7 @@ impl Walk<'_> {
         let key = self.varint(frame)?;
         match u32::try_from(key >> 3) {
             Ok(number) if number > 0 && number < 1 << 29 => Ok((number, (key & 7) as u8)),
-            _ => Err(Problem::malformed(
-                place(start),
-                "a field has a number that protobuf does not allow",
-            )),
+            _ => Err(Problem::malformed(place(start), "a field has a number that protobuf does not allow")),
         }
     }
 
@@ -205,8 +178,7 @@ impl Walk<'_> {
     fn length(&mut self, frame: Frame) -> Result<usize, Problem> {
         let len = self.varint(frame)?;
         let end = usize::try_from(len).ok().and_then(|len| self.at.checked_add(len));
-        end.filter(|end| *end <= frame.end)
-            .ok_or_else(|| self.short(len, frame))
+        end.filter(|end| *end <= frame.end).ok_or_else(|| self.short(len, frame))
     }
 
     fn advance(&mut self, len: usize, frame: Frame) -> Result<(), Problem> {
@@ -224,10 +196,9 @@ impl Walk<'_> {
                 self.at += len;
                 Ok(value)
             }
-            None if rest.len() >= varint::LONGEST => Err(Problem::malformed(
-                place(self.at),
-                "a number is longer than 64 bits",
-            )),
+            None if rest.len() >= varint::LONGEST => {
+                Err(Problem::malformed(place(self.at), "a number is longer than 64 bits"))
+            }
             None => Err(self.short(rest.len() as u64 + 1, frame)),
         }
     }
@@ -237,11 +208,7 @@ impl Walk<'_> {
     fn short(&self, needs: u64, frame: Frame) -> Problem {
         let has = (frame.end - self.at) as u64;
         if frame.depth == 0 {
-            return Problem::Truncated {
-                place: place(self.at),
-                needs,
-                has,
-            };
+            return Problem::Truncated { place: place(self.at), needs, has };
         }
         Problem::Contradiction {
             place: place(self.at),
@@ -254,11 +221,7 @@ impl Walk<'_> {
     /// elements and double their room when it is full.
     fn grow(&mut self, count: &mut usize, more: usize, size: usize) -> Result<(), Problem> {
         let room = |count: usize| {
-            if count == 0 {
-                0
-            } else {
-                count.next_power_of_two().max(4)
-            }
+            if count == 0 { 0 } else { count.next_power_of_two().max(4) }
         };
         let before = room(*count);
         *count += more;
@@ -287,10 +250,7 @@ fn place(at: usize) -> String {
 }
 
 fn wrong_type(at: usize) -> Problem {
-    Problem::malformed(
-        place(at),
-        "the wire type of a field is not that of the ONNX schema",
-    )
+    Problem::malformed(place(at), "the wire type of a field is not that of the ONNX schema")
 }
 
 #[cfg(test)]
@@ -309,27 +269,12 @@ mod tests {
     fn nested(depth: usize) -> Vec<u8> {
         let mut inner = TypeProto::default();
         for _ in 0..depth {
-            let sequence = ElementType {
-                elem_type: Some(Box::new(inner)),
-            };
-            inner = TypeProto {
-                value: Some(TypeValue::Sequence(sequence)),
-                ..TypeProto::default()
-            };
+            let sequence = ElementType { elem_type: Some(Box::new(inner)) };
+            inner = TypeProto { value: Some(TypeValue::Sequence(sequence)), ..TypeProto::default() };
         }
-        let input = ValueInfoProto {
-            r#type: Some(inner),
-            ..ValueInfoProto::default()
-        };
-        let graph = GraphProto {
-            input: vec![input],
-            ..GraphProto::default()
-        };
-        ModelProto {
-            graph: Some(graph),
-            ..ModelProto::default()
-        }
-        .encode_to_vec()
+        let input = ValueInfoProto { r#type: Some(inner), ..ValueInfoProto::default() };
+        let graph = GraphProto { input: vec![input], ..GraphProto::default() };
+        ModelProto { graph: Some(graph), ..ModelProto::default() }.encode_to_vec()
     }
 
     #[test]
@@ -346,27 +291,13 @@ mod tests {
         assert_eq!(class(&[0x08, 0x08]), None);
         assert_eq!(class(&[0x08]), Some(ErrorClass::Truncated));
         assert_eq!(class(&[0x08, 0x80]), Some(ErrorClass::Truncated));
-        assert_eq!(
-            class(&[0x08, 0x08, 0x3a, 0x05, 0x12]),
-            Some(ErrorClass::Truncated)
-        );
+        assert_eq!(class(&[0x08, 0x08, 0x3a, 0x05, 0x12]), Some(ErrorClass::Truncated));
         // The name of the graph reaches beyond the graph, not beyond the file.
-        assert_eq!(
-            class(&[0x3a, 0x02, 0x12, 0x05, 0, 0, 0, 0, 0]),
-            Some(ErrorClass::Corrupt)
-        );
-        assert_eq!(
-            class(&[0x0a, 0x00]),
-            Some(ErrorClass::Corrupt),
-            "a length where a number belongs"
-        );
+        assert_eq!(class(&[0x3a, 0x02, 0x12, 0x05, 0, 0, 0, 0, 0]), Some(ErrorClass::Corrupt));
+        assert_eq!(class(&[0x0a, 0x00]), Some(ErrorClass::Corrupt), "a length where a number belongs");
         assert_eq!(class(&[0x3b, 0x3c]), Some(ErrorClass::Corrupt), "a group");
         assert_eq!(class(&[0x00, 0x00]), Some(ErrorClass::Corrupt), "field number 0");
-        assert_eq!(
-            class(&[0x12, 0x01, 0xff]),
-            Some(ErrorClass::Corrupt),
-            "text that is not UTF-8"
-        );
+        assert_eq!(class(&[0x12, 0x01, 0xff]), Some(ErrorClass::Corrupt), "text that is not UTF-8");
     }
 
     #[test]
@@ -382,28 +313,15 @@ mod tests {
     /// Both encodings of a list, and unknown fields of every wire type.
     #[test]
     fn lists_may_be_packed_and_unknown_fields_are_skipped() {
-        let attribute = [
-            0x42, 0x02, 0x01, 0x02, 0x40, 0x03, 0x3a, 0x04, 0, 0, 0x80, 0x3f, 0x3d, 0, 0, 0, 0x40,
-        ];
+        let attribute =
+            [0x42, 0x02, 0x01, 0x02, 0x40, 0x03, 0x3a, 0x04, 0, 0, 0x80, 0x3f, 0x3d, 0, 0, 0, 0x40];
         let unknown = [
             0xa2, 0x3f, 0x01, 0x61, 0xa8, 0x3f, 0x05, 0xa5, 0x3f, 1, 2, 3, 4, 0xa1, 0x3f, 1, 2, 3, 4, 5, 6,
             7, 8,
         ];
         let message = [&attribute[..], &unknown].concat();
-        let mut walk = Walk {
-            bytes: &message,
-            at: 0,
-            spent: 0,
-            limit: 1 << 20,
-        };
-        walk.message(
-            Kind::Attribute,
-            Frame {
-                end: message.len(),
-                depth: 1,
-            },
-        )
-        .unwrap();
+        let mut walk = Walk { bytes: &message, at: 0, spent: 0, limit: 1 << 20 };
+        walk.message(Kind::Attribute, Frame { end: message.len(), depth: 1 }).unwrap();
         let decoded = AttributeProto::decode(&*message).unwrap();
         assert_eq!((decoded.ints, decoded.floats), (vec![1, 2, 3], vec![1.0, 2.0]));
     }
@@ -413,12 +331,7 @@ mod tests {
     fn lists_cost_what_vectors_take() {
         for len in [1, 3, 4, 5, 8, 9, 100] {
             let mut list: Vec<u64> = Vec::new();
-            let mut walk = Walk {
-                bytes: &[],
-                at: 0,
-                spent: 0,
-                limit: u64::MAX,
-            };
+            let mut walk = Walk { bytes: &[], at: 0, spent: 0, limit: u64::MAX };
             let mut count = 0;
             for i in 0..len {
                 list.push(i);

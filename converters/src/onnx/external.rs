@@ -34,10 +34,7 @@ struct ExternalFile {
 
 impl<'a> ExternalFiles<'a> {
     pub(super) fn new(source: &'a Source) -> Self {
-        ExternalFiles {
-            source,
-            files: HashMap::new(),
-        }
+        ExternalFiles { source, files: HashMap::new() }
     }
 
     /// The file of the model itself.
@@ -61,17 +58,11 @@ impl<'a> ExternalFiles<'a> {
         let path = self.directory().join(&reference.location);
         let real = self.resolve(place, &reference.location, &path)?;
         if !self.files.contains_key(&real) {
-            let file = ExternalFile {
-                bytes: map(&path)?,
-                sha1: None,
-            };
+            let file = ExternalFile { bytes: map(&path)?, sha1: None };
             self.files.insert(real.clone(), file);
         }
         // Present by now; an empty file is what a lookup that cannot fail would fall back to.
-        let mut none = ExternalFile {
-            bytes: Bytes::new(),
-            sha1: None,
-        };
+        let mut none = ExternalFile { bytes: Bytes::new(), sha1: None };
         let file = self.files.get_mut(&real).unwrap_or(&mut none);
         reference.check_sum(file).in_file(&path)?;
         let bytes = reference.slice(place, &file.bytes).in_file(&model)?;
@@ -91,24 +82,14 @@ impl<'a> ExternalFiles<'a> {
         let real = path.canonicalize().map_err(|error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => {
                 let what = format!("external file `{location}`");
-                Error::new(
-                    self.model().to_path_buf(),
-                    Problem::Missing {
-                        what,
-                        wanted_by: place.to_owned(),
-                    },
-                )
+                Error::new(self.model().to_path_buf(), Problem::Missing { what, wanted_by: place.to_owned() })
             }
             _ => Error::new(path, error.into()),
         })?;
         let directory = self.directory().canonicalize().ok();
         let model = self.model().canonicalize().ok();
         let allowed = [directory.as_deref(), model.as_deref().and_then(Path::parent)];
-        if allowed
-            .into_iter()
-            .flatten()
-            .any(|directory| real.starts_with(directory))
-        {
+        if allowed.into_iter().flatten().any(|directory| real.starts_with(directory)) {
             return Ok(real);
         }
         Err(forbidden(place, &format!("{location} -> {}", real.display()))).in_file(self.model())
@@ -125,10 +106,7 @@ fn map(path: &Path) -> Result<Bytes> {
 }
 
 fn forbidden(place: &str, path: &str) -> Problem {
-    Problem::ForbiddenPath {
-        place: place.to_owned(),
-        path: path.to_owned(),
-    }
+    Problem::ForbiddenPath { place: place.to_owned(), path: path.to_owned() }
 }
 
 /// What the entries of `external_data` say.
@@ -150,11 +128,7 @@ impl Reference {
         if !stays_inside(location) {
             return Err(forbidden(place, location));
         }
-        let number = |key| {
-            find(place, entries, key)?
-                .map(|text| number(place, key, text))
-                .transpose()
-        };
+        let number = |key| find(place, entries, key)?.map(|text| number(place, key, text)).transpose();
         Ok(Reference {
             location: location.to_owned(),
             offset: number("offset")?.unwrap_or(0),
@@ -174,10 +148,7 @@ impl Reference {
             Some((start, end)) => Ok(file.slice(start..end)),
             None => Err(Problem::OutOfRange {
                 place: place.to_owned(),
-                reach: format!(
-                    "bytes {}..{end} of `{}`, which has {size}",
-                    self.offset, self.location
-                ),
+                reach: format!("bytes {}..{end} of `{}`, which has {size}", self.offset, self.location),
             }),
         }
     }
@@ -191,10 +162,7 @@ impl Reference {
             return Ok(());
         }
         let computed = file.sha1.get_or_insert_with(|| {
-            Sha1::digest(&file.bytes)
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect()
+            Sha1::digest(&file.bytes).iter().map(|byte| format!("{byte:02x}")).collect()
         });
         if stored == computed {
             return Ok(());
@@ -214,29 +182,20 @@ fn find<'a>(
     entries: &'a [StringStringEntryProto],
     key: &str,
 ) -> std::result::Result<Option<&'a str>, Problem> {
-    let mut values = entries
-        .iter()
-        .filter(|entry| entry.key == key)
-        .map(|entry| &*entry.value);
+    let mut values = entries.iter().filter(|entry| entry.key == key).map(|entry| &*entry.value);
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
-        _ => Err(Problem::malformed(
-            place,
-            "its external data have two entries of one key",
-        )),
+        _ => Err(Problem::malformed(place, "its external data have two entries of one key")),
     }
 }
 
 /// Decimal digits and nothing else: no sign, no spaces.
 fn number(place: &str, key: &str, text: &str) -> std::result::Result<u64, Problem> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|_| digits)
-        .ok_or_else(|| Problem::Malformed {
-            place: format!("{place}, {key} `{}` of its external data,", text.escape_debug()),
-            rule: "it is not a number of bytes",
-        })
+    text.parse().ok().filter(|_| digits).ok_or_else(|| Problem::Malformed {
+        place: format!("{place}, {key} `{}` of its external data,", text.escape_debug()),
+        rule: "it is not a number of bytes",
+    })
 }
 
 /// Whether `location` is a relative path that goes nowhere up, on any operating system.
@@ -264,10 +223,7 @@ mod tests {
 
     /// A model in `directory` (which need not exist as a file) and nothing in it.
     fn source(model: &Path) -> Source {
-        Source {
-            path: model.into(),
-            bytes: Bytes::new(),
-        }
+        Source { path: model.into(), bytes: Bytes::new() }
     }
 
     #[test]
@@ -275,43 +231,17 @@ mod tests {
         for good in ["w.bin", "data/w.bin", "./w.bin", "a..b", "...", "a b/ü.bin"] {
             assert!(stays_inside(good), "{good}");
         }
-        for bad in [
-            "/etc/passwd",
-            "..",
-            "../w",
-            "a/../../w",
-            "a/..",
-            "..\\w",
-            "a\\w",
-            "C:w",
-            "c:/w",
-            "a\0b",
-        ] {
+        for bad in ["/etc/passwd", "..", "../w", "a/../../w", "a/..", "..\\w", "a\\w", "C:w", "c:/w", "a\0b"]
+        {
             assert!(!stays_inside(bad), "{bad}");
         }
     }
 
     #[test]
     fn numbers_are_digits_only() {
-        let ok = parse(&[
-            ("location", "w"),
-            ("offset", "007"),
-            ("length", "4"),
-            ("unknown", "x"),
-        ])
-        .unwrap();
+        let ok = parse(&[("location", "w"), ("offset", "007"), ("length", "4"), ("unknown", "x")]).unwrap();
         assert_eq!((ok.offset, ok.length), (7, Some(4)));
-        for bad in [
-            "",
-            "-1",
-            "+1",
-            " 1",
-            "1 ",
-            "0x10",
-            "1e3",
-            "99999999999999999999",
-            "١",
-        ] {
+        for bad in ["", "-1", "+1", " 1", "1 ", "0x10", "1e3", "99999999999999999999", "١"] {
             let problem = parse(&[("location", "w"), ("offset", bad)]).unwrap_err();
             assert!(problem.to_string().contains("offset"), "{problem}");
         }
@@ -322,24 +252,15 @@ mod tests {
     fn ranges_outside_the_file_are_refused() {
         let file = Bytes::from_static(b"0123456789");
         let slice = |offset, length| {
-            let reference = Reference {
-                location: "w".to_owned(),
-                offset,
-                length,
-                checksum: None,
-            };
+            let reference = Reference { location: "w".to_owned(), offset, length, checksum: None };
             reference.slice("tensor `w`", &file)
         };
         assert_eq!(slice(4, None).unwrap(), b"456789"[..]);
         assert_eq!(slice(10, None).unwrap(), b""[..]);
         assert_eq!(slice(2, Some(3)).unwrap(), b"234"[..]);
-        for (offset, length) in [
-            (11, None),
-            (8, Some(3)),
-            (u64::MAX, Some(1)),
-            (1, Some(u64::MAX)),
-            (11, Some(0)),
-        ] {
+        for (offset, length) in
+            [(11, None), (8, Some(3)), (u64::MAX, Some(1)), (1, Some(u64::MAX)), (11, Some(0))]
+        {
             assert!(slice(offset, length).is_err(), "{offset} {length:?}");
         }
     }
@@ -352,12 +273,7 @@ mod tests {
         let mut files = ExternalFiles::new(&source);
         let mut read = |sum| files.storage("tensor `w`", &entries(&[("location", "w"), ("checksum", sum)]));
         assert!(read("A9993E364706816ABA3E25717850C26C9CD0D89D").is_ok());
-        assert!(
-            read("00")
-                .unwrap_err()
-                .to_string()
-                .contains("SHA-1 checksum mismatch: 00 is stored")
-        );
+        assert!(read("00").unwrap_err().to_string().contains("SHA-1 checksum mismatch: 00 is stored"));
     }
 
     /// Links may lead around inside the directory, but not out of it.
@@ -372,15 +288,9 @@ mod tests {
         std::os::unix::fs::symlink("w", inside.path().join("link")).unwrap();
         let source = source(&inside.path().join("m.onnx"));
         let mut files = ExternalFiles::new(&source);
-        let error = files
-            .storage("tensor `w`", &entries(&[("location", "data/secret")]))
-            .unwrap_err();
+        let error = files.storage("tensor `w`", &entries(&[("location", "data/secret")])).unwrap_err();
         assert_eq!(error.class(), crate::ErrorClass::Forbidden, "{error}");
-        assert!(
-            files
-                .storage("tensor `w`", &entries(&[("location", "link")]))
-                .is_ok()
-        );
+        assert!(files.storage("tensor `w`", &entries(&[("location", "link")])).is_ok());
         assert_eq!(files.files.len(), 1);
     }
 
@@ -397,20 +307,14 @@ mod tests {
             std::os::unix::fs::symlink(format!("../../blobs/{blob}"), snapshot.join(name)).unwrap();
         }
         let source = source(&snapshot.join("m.onnx"));
-        assert!(
-            ExternalFiles::new(&source)
-                .storage("tensor `w`", &entries(&[("location", "w")]))
-                .is_ok()
-        );
+        assert!(ExternalFiles::new(&source).storage("tensor `w`", &entries(&[("location", "w")])).is_ok());
     }
 
     #[cfg(unix)]
     #[test]
     fn pipes_are_refused_without_waiting() {
         let folder = tempfile::tempdir().unwrap();
-        let made = std::process::Command::new("mkfifo")
-            .arg(folder.path().join("w"))
-            .status();
+        let made = std::process::Command::new("mkfifo").arg(folder.path().join("w")).status();
         if made.is_ok_and(|status| status.success()) {
             let source = source(&folder.path().join("m.onnx"));
             let error = ExternalFiles::new(&source).storage("tensor `w`", &entries(&[("location", "w")]));

@@ -37,37 +37,23 @@ pub(super) fn header(model: ModelProto) -> Value {
 
 fn operator_sets(sets: Vec<OperatorSetIdProto>) -> Value {
     Value::dict(sets.into_iter().map(|set| {
-        let domain = if set.domain.is_empty() {
-            DEFAULT_DOMAIN.to_owned()
-        } else {
-            set.domain
-        };
+        let domain = if set.domain.is_empty() { DEFAULT_DOMAIN.to_owned() } else { set.domain };
         (domain, Value::Int(set.version))
     }))
 }
 
 fn properties(entries: Vec<StringStringEntryProto>) -> Value {
-    Value::dict(
-        entries
-            .into_iter()
-            .map(|entry| (entry.key, Value::Text(entry.value))),
-    )
+    Value::dict(entries.into_iter().map(|entry| (entry.key, Value::Text(entry.value))))
 }
 
 /// Name, inputs and outputs of the graph. Old models list their weights among the inputs.
 fn describe(graph: GraphProto) -> Vec<(String, Value)> {
     let weights: HashSet<String> = graph.initializer.into_iter().map(|tensor| tensor.name).collect();
-    let inputs = graph
-        .input
-        .into_iter()
-        .filter(|input| !weights.contains(&input.name));
+    let inputs = graph.input.into_iter().filter(|input| !weights.contains(&input.name));
     vec![
         ("graph".to_owned(), Value::Text(graph.name)),
         ("inputs".to_owned(), Value::dict(inputs.map(signature))),
-        (
-            "outputs".to_owned(),
-            Value::dict(graph.output.into_iter().map(signature)),
-        ),
+        ("outputs".to_owned(), Value::dict(graph.output.into_iter().map(signature))),
     ]
 }
 
@@ -93,19 +79,9 @@ fn tensor_type(tensor: TensorType) -> Value {
         Ok(kind) => payload::dtype(kind).map_or_else(|| kind.name(), |dtype| dtype.name().to_owned()),
         Err(_) => format!("data_type {}", tensor.elem_type),
     };
-    let shape = tensor
-        .shape
-        .map(|shape| Value::List(shape.dim.into_iter().map(dimension).collect()));
-    let entries = [
-        Some(("dtype", Value::Text(dtype))),
-        shape.map(|shape| ("shape", shape)),
-    ];
-    Value::dict(
-        entries
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| (key.to_owned(), value)),
-    )
+    let shape = tensor.shape.map(|shape| Value::List(shape.dim.into_iter().map(dimension).collect()));
+    let entries = [Some(("dtype", Value::Text(dtype))), shape.map(|shape| ("shape", shape))];
+    Value::dict(entries.into_iter().flatten().map(|(key, value)| (key.to_owned(), value)))
 }
 
 /// A size, the name of one that is left open, or nothing.
@@ -129,26 +105,10 @@ mod tests {
 
     #[test]
     fn inputs_are_those_that_are_no_weights() {
-        let sizes = [
-            Some(DimensionValue::Size(1)),
-            Some(DimensionValue::Symbol("H".to_owned())),
-            None,
-        ];
-        let dim = sizes
-            .into_iter()
-            .map(|value| Dimension {
-                value,
-                ..Dimension::default()
-            })
-            .collect();
-        let tensor = TensorType {
-            elem_type: 10,
-            shape: Some(TensorShapeProto { dim }),
-        };
-        let r#type = Some(TypeProto {
-            value: Some(TypeValue::Tensor(tensor)),
-            ..TypeProto::default()
-        });
+        let sizes = [Some(DimensionValue::Size(1)), Some(DimensionValue::Symbol("H".to_owned())), None];
+        let dim = sizes.into_iter().map(|value| Dimension { value, ..Dimension::default() }).collect();
+        let tensor = TensorType { elem_type: 10, shape: Some(TensorShapeProto { dim }) };
+        let r#type = Some(TypeProto { value: Some(TypeValue::Tensor(tensor)), ..TypeProto::default() });
         let named = |name: &str| ValueInfoProto {
             name: name.to_owned(),
             r#type: r#type.clone(),
@@ -156,16 +116,10 @@ mod tests {
         };
         let graph = GraphProto {
             input: vec![named("images"), named("conv.weight")],
-            initializer: vec![TensorProto {
-                name: "conv.weight".to_owned(),
-                ..TensorProto::default()
-            }],
+            initializer: vec![TensorProto { name: "conv.weight".to_owned(), ..TensorProto::default() }],
             ..GraphProto::default()
         };
-        let header = header(ModelProto {
-            graph: Some(graph),
-            ..ModelProto::default()
-        });
+        let header = header(ModelProto { graph: Some(graph), ..ModelProto::default() });
         let inputs = header.get(&key("inputs")).unwrap();
         assert!(inputs.get(&key("conv.weight")).is_none());
         let shape = Value::List(vec![Value::Int(1), Value::Text("H".to_owned()), Value::None]);

@@ -550,25 +550,12 @@ mod tests {
             int64_data: vec![Bytes::from_static(b"first"), Bytes::from_static(b"second")],
             ..TensorProto::default()
         };
-        let graph = GraphProto {
-            initializer: vec![tensor],
-            ..GraphProto::default()
-        };
-        let encoded = Bytes::from(
-            ModelProto {
-                graph: Some(graph),
-                ..ModelProto::default()
-            }
-            .encode_to_vec(),
-        );
+        let graph = GraphProto { initializer: vec![tensor], ..GraphProto::default() };
+        let encoded = Bytes::from(ModelProto { graph: Some(graph), ..ModelProto::default() }.encode_to_vec());
         let model = ModelProto::decode(encoded.clone()).unwrap();
         let tensor = &model.graph.unwrap().initializer[0];
         let slices = tensor.int64_data.iter().chain(&tensor.raw_data);
-        assert!(
-            slices
-                .clone()
-                .all(|slice| encoded.as_ptr_range().contains(&slice.as_ptr()))
-        );
+        assert!(slices.clone().all(|slice| encoded.as_ptr_range().contains(&slice.as_ptr())));
         assert_eq!(slices.count(), 3);
     }
 

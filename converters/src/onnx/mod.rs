@@ -64,11 +64,7 @@ pub(crate) fn read(source: &Source) -> Result<Checkpoint> {
     if found.tensors.is_empty() {
         return Err(Error::new(&*source.path, Problem::NoTensors));
     }
-    let format = if found.external {
-        Format::OnnxExternal
-    } else {
-        Format::Onnx
-    };
+    let format = if found.external { Format::OnnxExternal } else { Format::Onnx };
     let mut checkpoint = Checkpoint::flat(&source.path, format, found.tensors, header::header(model))?;
     checkpoint.notes = found.notes;
     Ok(checkpoint)
@@ -81,14 +77,10 @@ fn decode(source: &Source) -> std::result::Result<ModelProto, Problem> {
     let model = ModelProto::decode(source.bytes.clone())
         .map_err(|_| Problem::malformed("the model", "its messages cannot be decoded"))?;
     if model.graph.is_none() {
-        return Err(Problem::EndMissing {
-            what: "the model ends before its graph",
-        });
+        return Err(Problem::EndMissing { what: "the model ends before its graph" });
     }
     if model.opset_import.is_empty() && model.ir_version >= IR_WITH_OPERATOR_SETS {
-        return Err(Problem::EndMissing {
-            what: "the model ends before its operator sets (opset_import)",
-        });
+        return Err(Problem::EndMissing { what: "the model ends before its operator sets (opset_import)" });
     }
     Ok(model)
 }
@@ -99,25 +91,14 @@ mod tests {
 
     #[test]
     fn models_are_recognised_by_their_first_fields() {
-        for model in [
-            &[8, 8][..],
-            &[8, 8, 0x12],
-            &[8, 8, 0x3a, 0xff],
-            &[8, 0xff, 0xff],
-            &[8, 3, 0xca, 1, 0],
-        ] {
+        for model in [&[8, 8][..], &[8, 8, 0x12], &[8, 8, 0x3a, 0xff], &[8, 0xff, 0xff], &[8, 3, 0xca, 1, 0]]
+        {
             assert!(recognises(model), "{model:?}");
         }
         let safetensors = [8, 0, 0, 0, 0, 0, 0, 0, b'{'];
-        for other in [
-            &[][..],
-            &[8, 0],
-            &[0x3d, 0, 0, 0, 0],
-            &[8, 8, 0x13],
-            &[8, 8, 0],
-            b"\x08\x08text",
-            &safetensors,
-        ] {
+        for other in
+            [&[][..], &[8, 0], &[0x3d, 0, 0, 0, 0], &[8, 8, 0x13], &[8, 8, 0], b"\x08\x08text", &safetensors]
+        {
             assert!(!recognises(other), "{other:?}");
         }
     }

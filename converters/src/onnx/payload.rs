@@ -48,12 +48,10 @@ fn describe(place: &str, tensor: &TensorProto) -> std::result::Result<(Dtype, Ve
     }
     let dtype = supported(place, tensor.data_type)?;
     let sizes = tensor.dims.iter().map(|size| usize::try_from(*size).ok());
-    let shape = sizes
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| Problem::Malformed {
-            place: format!("{place}, dims {:?},", tensor.dims),
-            rule: "a size is negative",
-        })?;
+    let shape = sizes.collect::<Option<Vec<_>>>().ok_or_else(|| Problem::Malformed {
+        place: format!("{place}, dims {:?},", tensor.dims),
+        rule: "a size is negative",
+    })?;
     byte_len(place, dtype, &shape)?;
     Ok((dtype, shape))
 }
@@ -99,10 +97,7 @@ pub(super) fn dtype(kind: DataType) -> Option<Dtype> {
 fn is_external(place: &str, tensor: &TensorProto) -> std::result::Result<bool, Problem> {
     match DataLocation::try_from(tensor.data_location) {
         Ok(location) => Ok(location == DataLocation::External),
-        Err(_) => Err(Problem::malformed(
-            place,
-            "its data_location is neither DEFAULT nor EXTERNAL",
-        )),
+        Err(_) => Err(Problem::malformed(place, "its data_location is neither DEFAULT nor EXTERNAL")),
     }
 }
 
@@ -162,9 +157,7 @@ impl Inline<'_> {
             (DataField::Double, &*tensor.double_data),
             (DataField::Uint64, &*tensor.uint64_data),
         ];
-        let mut used = fields
-            .into_iter()
-            .filter(|(_, pieces)| pieces.iter().any(|piece| !piece.is_empty()));
+        let mut used = fields.into_iter().filter(|(_, pieces)| pieces.iter().any(|piece| !piece.is_empty()));
         let first = used.next();
         if let (Some((first, _)), Some((second, _))) = (first, used.next()) {
             return Err(Problem::Contradiction {
@@ -202,11 +195,7 @@ impl Inline<'_> {
     /// Varints to elements. They are counted before any memory is taken.
     fn converted(&self, place: &str, dtype: Dtype, shape: &[usize]) -> std::result::Result<Bytes, Problem> {
         let wanted = byte_len(place, dtype, shape)? / dtype.size() as u64;
-        let there = self
-            .pieces
-            .iter()
-            .map(|piece| varint::count(piece))
-            .sum::<usize>();
+        let there = self.pieces.iter().map(|piece| varint::count(piece)).sum::<usize>();
         if there as u64 != wanted {
             return Err(Problem::Contradiction {
                 place: place.to_owned(),
@@ -230,14 +219,10 @@ fn convert(
     elements: &mut Vec<u8>,
 ) -> std::result::Result<(), Problem> {
     while !piece.is_empty() {
-        let (value, rest) = varint::read(piece)
-            .and_then(|(value, len)| Some((value, piece.get(len..)?)))
-            .ok_or_else(|| {
-                Problem::malformed(
-                    place,
-                    "its data end in the middle of a number, or one is too long",
-                )
-            })?;
+        let (value, rest) =
+            varint::read(piece).and_then(|(value, len)| Some((value, piece.get(len..)?))).ok_or_else(
+                || Problem::malformed(place, "its data end in the middle of a number, or one is too long"),
+            )?;
         let value = narrow(value, dtype).ok_or_else(|| Problem::Contradiction {
             place: place.to_owned(),
             says: format!("its elements are {dtype}"),
@@ -273,9 +258,7 @@ mod tests {
 
     fn packed(values: &[i64]) -> Bytes {
         let mut bytes = Vec::new();
-        values
-            .iter()
-            .for_each(|value| prost::encoding::encode_varint(value.cast_unsigned(), &mut bytes));
+        values.iter().for_each(|value| prost::encoding::encode_varint(value.cast_unsigned(), &mut bytes));
         bytes.into()
     }
 
@@ -291,39 +274,19 @@ mod tests {
     #[test]
     fn integers_take_the_width_of_their_type() {
         let pieces = [packed(&[1, -1]), packed(&[]), packed(&[-128])];
-        assert_eq!(
-            elements(Dtype::I8, DataField::Int32, &pieces, 3).unwrap(),
-            [1, 0xff, 0x80][..]
-        );
+        assert_eq!(elements(Dtype::I8, DataField::Int32, &pieces, 3).unwrap(), [1, 0xff, 0x80][..]);
         let pieces = [packed(&[0x3c00, 0xffff])];
-        assert_eq!(
-            elements(Dtype::F16, DataField::Int32, &pieces, 2).unwrap(),
-            [0, 0x3c, 0xff, 0xff][..]
-        );
+        assert_eq!(elements(Dtype::F16, DataField::Int32, &pieces, 2).unwrap(), [0, 0x3c, 0xff, 0xff][..]);
         let pieces = [packed(&[0xffff_ffff])];
-        assert_eq!(
-            elements(Dtype::I32, DataField::Int32, &pieces, 1).unwrap(),
-            [0xff; 4][..]
-        );
-        assert_eq!(
-            elements(Dtype::U32, DataField::Uint64, &pieces, 1).unwrap(),
-            [0xff; 4][..]
-        );
+        assert_eq!(elements(Dtype::I32, DataField::Int32, &pieces, 1).unwrap(), [0xff; 4][..]);
+        assert_eq!(elements(Dtype::U32, DataField::Uint64, &pieces, 1).unwrap(), [0xff; 4][..]);
     }
 
     #[test]
     fn values_that_do_not_fit_are_refused() {
-        for (dtype, value) in [
-            (Dtype::I8, 128),
-            (Dtype::U8, -1),
-            (Dtype::Bool, 2),
-            (Dtype::F16, 0x10000),
-        ] {
+        for (dtype, value) in [(Dtype::I8, 128), (Dtype::U8, -1), (Dtype::Bool, 2), (Dtype::F16, 0x10000)] {
             let problem = elements(dtype, DataField::Int32, &[packed(&[value])], 1).unwrap_err();
-            assert!(
-                problem.to_string().contains(&format!("one of them is {value}")),
-                "{problem}"
-            );
+            assert!(problem.to_string().contains(&format!("one of them is {value}")), "{problem}");
         }
         assert!(elements(Dtype::U32, DataField::Uint64, &[packed(&[1 << 32])], 1).is_err());
     }
@@ -331,17 +294,9 @@ mod tests {
     #[test]
     fn data_are_counted_and_belong_to_the_type() {
         let problem = elements(Dtype::I64, DataField::Int64, &[packed(&[1, 2])], 3).unwrap_err();
-        assert!(
-            problem
-                .to_string()
-                .contains("i64 [3], 3 elements, but int64_data holds 2"),
-            "{problem}"
-        );
+        assert!(problem.to_string().contains("i64 [3], 3 elements, but int64_data holds 2"), "{problem}");
         let problem = elements(Dtype::F32, DataField::Int32, &[packed(&[1])], 1).unwrap_err();
-        assert!(
-            problem.to_string().contains("f32, but they are in int32_data"),
-            "{problem}"
-        );
+        assert!(problem.to_string().contains("f32, but they are in int32_data"), "{problem}");
         // One number, and another that does not end.
         assert!(elements(Dtype::I64, DataField::Int64, &[Bytes::from_static(&[1, 0x80])], 1).is_err());
     }
@@ -354,19 +309,12 @@ mod tests {
             ..TensorProto::default()
         };
         let problem = Inline::of("tensor `t`", &tensor).err().unwrap();
-        assert!(
-            problem
-                .to_string()
-                .contains("in raw_data, but float_data holds some too"),
-            "{problem}"
-        );
+        assert!(problem.to_string().contains("in raw_data, but float_data holds some too"), "{problem}");
     }
 
     #[test]
     fn every_type_of_ours_is_one_of_onnx() {
-        let known: Vec<Dtype> = (0..29)
-            .filter_map(|code| dtype(DataType::try_from(code).unwrap()))
-            .collect();
+        let known: Vec<Dtype> = (0..29).filter_map(|code| dtype(DataType::try_from(code).unwrap())).collect();
         assert!(Dtype::ALL.iter().all(|dtype| known.contains(dtype)) && known.len() == Dtype::ALL.len());
     }
 }

@@ -275,10 +275,7 @@ mod tests {
 
     /// Whether a message inside has fields that exclude each other.
     fn holds_unions(kind: Kind) -> bool {
-        matches!(
-            kind,
-            Kind::ValueInfo | Kind::Attribute | Kind::Shape | Kind::ElementType | Kind::MapType
-        )
+        matches!(kind, Kind::ValueInfo | Kind::Attribute | Kind::Shape | Kind::ElementType | Kind::MapType)
     }
 
     /// What is written again is as long as what was read: no field is unknown to the messages, and none has
@@ -291,10 +288,7 @@ mod tests {
             let mut unknown = Vec::new();
             prost::encoding::encode_varint(u64::from(number << 3 | 2), &mut unknown);
             unknown.extend([1, b'a']);
-            assert!(
-                M::decode(&*unknown).is_ok_and(|message| message == M::default()),
-                "{kind:?} {number}"
-            );
+            assert!(M::decode(&*unknown).is_ok_and(|message| message == M::default()), "{kind:?} {number}");
         }
     }
 
@@ -307,11 +301,7 @@ mod tests {
                 _ => (2, &[0][..]),
             };
             let message = [&[(number << 3 | wire) as u8], content].concat();
-            assert_eq!(
-                M::decode(&*message).unwrap().encoded_len(),
-                message.len(),
-                "{kind:?} {number}"
-            );
+            assert_eq!(M::decode(&*message).unwrap().encoded_len(), message.len(), "{kind:?} {number}");
         }
     }
 

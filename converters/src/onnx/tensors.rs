@@ -33,29 +33,17 @@ pub(super) struct Found {
 /// When a tensor is malformed, of an unsupported type, or not the only one of its name in its graph.
 pub(super) fn collect(model: &ModelProto, source: &Source) -> Result<Found> {
     let files = ExternalFiles::new(source);
-    let mut finder = Finder {
-        source,
-        files,
-        tensors: Vec::new(),
-        notes: Vec::new(),
-    };
+    let mut finder = Finder { source, files, tensors: Vec::new(), notes: Vec::new() };
     if let Some(graph) = &model.graph {
         finder.graph(graph)?;
     }
     for function in model.functions.iter().filter(|function| has_constants(function)) {
-        finder.note(
-            format!("function {}", function.name),
-            "constants inside functions are not read",
-        );
+        finder.note(format!("function {}", function.name), "constants inside functions are not read");
     }
     if !model.training_info.is_empty() {
         finder.note("training_info".to_owned(), "only the inference graph is read");
     }
-    Ok(Found {
-        external: finder.files.any(),
-        tensors: finder.tensors,
-        notes: finder.notes,
-    })
+    Ok(Found { external: finder.files.any(), tensors: finder.tensors, notes: finder.notes })
 }
 
 fn has_constants(function: &FunctionProto) -> bool {
@@ -99,10 +87,8 @@ impl Finder<'_> {
 
     /// The graphs of a loop or of branches. Writers sort attributes by name; `then` is still read before `else`.
     fn subgraphs(&mut self, node: &NodeProto) -> Result<()> {
-        let (then, others): (Vec<_>, Vec<_>) = node
-            .attribute
-            .iter()
-            .partition(|attribute| attribute.name == "then_branch");
+        let (then, others): (Vec<_>, Vec<_>) =
+            node.attribute.iter().partition(|attribute| attribute.name == "then_branch");
         for attribute in then.into_iter().chain(others) {
             let mut graphs = attribute.g.as_deref().into_iter().chain(&attribute.graphs);
             graphs.try_for_each(|graph| self.graph(graph))?;
@@ -118,19 +104,11 @@ impl Finder<'_> {
         graph: &GraphProto,
         names: &mut HashSet<&'g str>,
     ) -> Result<()> {
-        let place = || {
-            format!(
-                "Constant node {position} `{}` of graph `{}`",
-                node.name, graph.name
-            )
-        };
+        let place = || format!("Constant node {position} `{}` of graph `{}`", node.name, graph.name);
         let [name] = &*node.output else {
             return self.fail(Problem::malformed(place(), "it does not have exactly one output"));
         };
-        let mut values = node
-            .attribute
-            .iter()
-            .filter(|attribute| is_value(&attribute.name));
+        let mut values = node.attribute.iter().filter(|attribute| is_value(&attribute.name));
         let (Some(value), None) = (values.next(), values.next()) else {
             return self.fail(Problem::malformed(place(), "it does not have exactly one value"));
         };
@@ -145,13 +123,9 @@ impl Finder<'_> {
         check_type(name, value).in_file(&self.source.path)?;
         match (&*value.name, &value.t) {
             ("value", Some(tensor)) => self.tensor(name, tensor),
-            ("value_float", _) => self.numbers(
-                name,
-                Dtype::F32,
-                &[value.f.unwrap_or(0.0)],
-                f32::to_le_bytes,
-                true,
-            ),
+            ("value_float", _) => {
+                self.numbers(name, Dtype::F32, &[value.f.unwrap_or(0.0)], f32::to_le_bytes, true)
+            }
             ("value_floats", _) => self.numbers(name, Dtype::F32, &value.floats, f32::to_le_bytes, false),
             ("value_int", _) => {
                 self.numbers(name, Dtype::I64, &[value.i.unwrap_or(0)], i64::to_le_bytes, true)
@@ -162,10 +136,7 @@ impl Finder<'_> {
                 self.text(name);
                 Ok(())
             }
-            _ => self.fail(Problem::malformed(
-                tensor_place(name),
-                "its Constant node holds no tensor",
-            )),
+            _ => self.fail(Problem::malformed(tensor_place(name), "its Constant node holds no tensor")),
         }
     }
 
@@ -198,8 +169,7 @@ impl Finder<'_> {
     }
 
     fn add(&mut self, name: &str, view: View) {
-        self.tensors
-            .push(Tensor::new(vec![Key::Text(name.to_owned())], view));
+        self.tensors.push(Tensor::new(vec![Key::Text(name.to_owned())], view));
     }
 
     /// Refuses a second tensor of one name in a graph.
@@ -207,24 +177,15 @@ impl Finder<'_> {
         if names.insert(name) {
             return Ok(());
         }
-        self.fail(Problem::malformed(
-            tensor_place(name),
-            "its graph has another tensor of this name",
-        ))
+        self.fail(Problem::malformed(tensor_place(name), "its graph has another tensor of this name"))
     }
 
     fn text(&mut self, name: &str) {
-        self.note(
-            name.to_owned(),
-            "a tensor of texts (STRING), which no other format holds",
-        );
+        self.note(name.to_owned(), "a tensor of texts (STRING), which no other format holds");
     }
 
     fn note(&mut self, name: String, reason: &str) {
-        self.notes.push(Note {
-            name,
-            reason: reason.to_owned(),
-        });
+        self.notes.push(Note { name, reason: reason.to_owned() });
     }
 
     fn fail<T>(&self, problem: Problem) -> Result<T> {
@@ -237,11 +198,7 @@ fn tensor_place(name: &str) -> String {
 }
 
 fn name_of(tensor: &SparseTensorProto) -> String {
-    tensor
-        .values
-        .as_ref()
-        .map(|values| values.name.clone())
-        .unwrap_or_default()
+    tensor.values.as_ref().map(|values| values.name.clone()).unwrap_or_default()
 }
 
 fn sparse(name: &str) -> Problem {
@@ -303,30 +260,13 @@ mod tests {
     }
 
     fn int(name: &str, i: Option<i64>, kind: AttributeType) -> AttributeProto {
-        AttributeProto {
-            name: name.to_owned(),
-            i,
-            r#type: kind as i32,
-            ..AttributeProto::default()
-        }
+        AttributeProto { name: name.to_owned(), i, r#type: kind as i32, ..AttributeProto::default() }
     }
 
     fn collect_nodes(node: Vec<NodeProto>) -> Result<Found> {
-        let graph = GraphProto {
-            node,
-            ..GraphProto::default()
-        };
-        let model = ModelProto {
-            graph: Some(graph),
-            ..ModelProto::default()
-        };
-        collect(
-            &model,
-            &Source {
-                path: Path::new("m.onnx").into(),
-                bytes: Bytes::new(),
-            },
-        )
+        let graph = GraphProto { node, ..GraphProto::default() };
+        let model = ModelProto { graph: Some(graph), ..ModelProto::default() };
+        collect(&model, &Source { path: Path::new("m.onnx").into(), bytes: Bytes::new() })
     }
 
     #[test]
@@ -334,11 +274,8 @@ mod tests {
         let found = collect_nodes(vec![constant("n", int("value_int", None, AttributeType::Int))]).unwrap();
         assert_eq!(found.tensors[0].bytes().unwrap(), [0; 8]);
         assert!(found.tensors[0].shape().is_empty());
-        let found = collect_nodes(vec![constant(
-            "n",
-            int("value_int", Some(3), AttributeType::Undefined),
-        )])
-        .unwrap();
+        let found =
+            collect_nodes(vec![constant("n", int("value_int", Some(3), AttributeType::Undefined))]).unwrap();
         assert_eq!(found.tensors[0].bytes().unwrap(), 3_i64.to_le_bytes());
         for kind in [AttributeType::Undefined, AttributeType::Float] {
             assert!(collect_nodes(vec![constant("n", int("value_int", None, kind))]).is_err());
@@ -348,29 +285,15 @@ mod tests {
     #[test]
     fn constants_have_one_name_and_one_value() {
         let value = int("value_int", Some(1), AttributeType::Int);
-        let both = NodeProto {
-            attribute: vec![value.clone(), value.clone()],
-            ..constant("n", value.clone())
-        };
-        let nameless = NodeProto {
-            output: Vec::new(),
-            ..constant("n", value.clone())
-        };
+        let both =
+            NodeProto { attribute: vec![value.clone(), value.clone()], ..constant("n", value.clone()) };
+        let nameless = NodeProto { output: Vec::new(), ..constant("n", value.clone()) };
         for nodes in [vec![both], vec![nameless], vec![constant("", value.clone())]] {
             assert!(collect_nodes(nodes).is_err());
         }
         let twice = vec![constant("n", value.clone()), constant("n", value.clone())];
-        assert!(
-            collect_nodes(twice)
-                .err()
-                .unwrap()
-                .to_string()
-                .contains("tensor `n`")
-        );
-        let other = NodeProto {
-            domain: "com.example".to_owned(),
-            ..constant("n", value)
-        };
+        assert!(collect_nodes(twice).err().unwrap().to_string().contains("tensor `n`"));
+        let other = NodeProto { domain: "com.example".to_owned(), ..constant("n", value) };
         assert!(collect_nodes(vec![other]).unwrap().tensors.is_empty());
     }
 

@@ -72,14 +72,8 @@ static PYTHON_MODULES: LazyLock<HashSet<&str>> =
     LazyLock::new(|| include_str!("python_modules.txt").split_whitespace().collect());
 
 /// Packages whose functions run or install code; none of their classes belongs into a checkpoint.
-const CODE_RUNNERS: [&str; 6] = [
-    "pip",
-    "setuptools",
-    "pkg_resources",
-    "_distutils_hack",
-    "dill",
-    "cloudpickle",
-];
+const CODE_RUNNERS: [&str; 6] =
+    ["pip", "setuptools", "pkg_resources", "_distutils_hack", "dill", "cloudpickle"];
 
 /// What `module.name` means, or `None` when no checkpoint needs it.
 pub(crate) fn meaning(module: &str, name: &str) -> Option<Meaning> {
@@ -167,28 +161,14 @@ fn torch(module: &str, name: &str) -> Option<Meaning> {
 
 /// Parts of PyTorch whose classes appear in pickled modules and optimisers.
 fn has_classes(module: &str) -> bool {
-    [
-        "torch.nn",
-        "torch.optim",
-        "torch.ao",
-        "torch.quantization",
-        "torch.amp",
-        "torch.cuda.amp",
-    ]
-    .iter()
-    .any(|part| {
-        module
-            .strip_prefix(part)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    })
+    ["torch.nn", "torch.optim", "torch.ao", "torch.quantization", "torch.amp", "torch.cuda.amp"]
+        .iter()
+        .any(|part| module.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
 /// Class names of PyTorch are in camel case, `_BatchNorm` included; functions are not.
 fn is_class(name: &str) -> bool {
-    is_plain(name)
-        && name
-            .trim_start_matches('_')
-            .starts_with(|c: char| c.is_ascii_uppercase())
+    is_plain(name) && name.trim_start_matches('_').starts_with(|c: char| c.is_ascii_uppercase())
 }
 
 fn is_plain(name: &str) -> bool {
@@ -302,31 +282,13 @@ mod tests {
 
     #[test]
     fn what_checkpoints_name_is_known() {
-        assert_eq!(
-            meaning("torch", "BFloat16Storage"),
-            Some(Meaning::TypedStorage(Dtype::Bf16))
-        );
-        assert_eq!(
-            meaning("torch", "float8_e5m2"),
-            Some(Meaning::TorchDtype(Dtype::F8E5M2))
-        );
-        assert_eq!(
-            meaning("numpy._core.multiarray", "_reconstruct"),
-            Some(Meaning::NumpyReconstruct)
-        );
-        assert_eq!(
-            meaning("numpy.core.multiarray", "_reconstruct"),
-            Some(Meaning::NumpyReconstruct)
-        );
+        assert_eq!(meaning("torch", "BFloat16Storage"), Some(Meaning::TypedStorage(Dtype::Bf16)));
+        assert_eq!(meaning("torch", "float8_e5m2"), Some(Meaning::TorchDtype(Dtype::F8E5M2)));
+        assert_eq!(meaning("numpy._core.multiarray", "_reconstruct"), Some(Meaning::NumpyReconstruct));
+        assert_eq!(meaning("numpy.core.multiarray", "_reconstruct"), Some(Meaning::NumpyReconstruct));
         assert_eq!(meaning("jittor", "jittor_core.Var"), Some(Meaning::JittorVar));
-        assert_eq!(
-            meaning("torch.nn.modules.batchnorm", "_BatchNorm"),
-            Some(Meaning::Inert)
-        );
-        assert_eq!(
-            meaning("torch.nn.functional", "adaptive_avg_pool2d"),
-            Some(Meaning::Inert)
-        );
+        assert_eq!(meaning("torch.nn.modules.batchnorm", "_BatchNorm"), Some(Meaning::Inert));
+        assert_eq!(meaning("torch.nn.functional", "adaptive_avg_pool2d"), Some(Meaning::Inert));
         assert_eq!(meaning("yolov6.models.yolo", "Model"), Some(Meaning::Unknown));
         assert_eq!(
             meaning("__torch__.torch.nn.modules.conv.___torch_mangle_0", "Conv2d"),

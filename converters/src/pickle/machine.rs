@@ -50,21 +50,14 @@ pub(crate) fn run(source: &Bytes, place: &str, persistence: Persistence) -> Resu
     };
     while !machine.step()? {}
     let root = machine.pop()?;
-    Ok(Pickle {
-        nodes: machine.nodes,
-        globals: machine.globals,
-        root,
-        len: machine.at,
-    })
+    Ok(Pickle { nodes: machine.nodes, globals: machine.globals, root, len: machine.at })
 }
 
 /// Whether the bytes may be a pickle of protocol 0 or 1, which has no magic number: it begins with an opcode
 /// and runs to its STOP at the end of the file, or would if it were not malformed, or names something that
 /// only a pickle would.
 pub(crate) fn looks_like_text_protocol(source: &Bytes) -> bool {
-    let begins = source
-        .first()
-        .is_some_and(|first| b"(]})cIJKLMNFSVTUX".contains(first));
+    let begins = source.first().is_some_and(|first| b"(]})cIJKLMNFSVTUX".contains(first));
     match run(source, "", Persistence::Allowed) {
         Ok(pickle) => begins && pickle.len == source.len(),
         Err(Problem::ForbiddenGlobal { .. }) => begins,
@@ -204,11 +197,7 @@ impl Machine<'_> {
                 return Err(self.forbidden("the extension registry (EXT opcode)"));
             }
             op::NEXT_BUFFER | op::READONLY_BUFFER => {
-                return Err(Problem::unsupported(
-                    self.here(),
-                    "a buffer outside the pickle",
-                    RESAVE,
-                ));
+                return Err(Problem::unsupported(self.here(), "a buffer outside the pickle", RESAVE));
             }
             _ => return Err(self.corrupt("there is no such opcode").with_opcode(opcode)),
         }
@@ -223,11 +212,7 @@ impl Machine<'_> {
     }
 
     fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
-        let field = self
-            .source
-            .get(self.at..)
-            .and_then(|rest| rest.first_chunk())
-            .copied();
+        let field = self.source.get(self.at..).and_then(|rest| rest.first_chunk()).copied();
         let field = field.ok_or_else(|| self.truncated(N as u64))?;
         self.at += N;
         Ok(field)
@@ -271,22 +256,14 @@ impl Machine<'_> {
     fn protocol(&mut self) -> Step {
         match self.byte()? {
             version if version <= op::HIGHEST_PROTOCOL => Ok(()),
-            version => Err(Problem::unsupported(
-                self.here(),
-                format!("pickle protocol {version}"),
-                RESAVE,
-            )),
+            version => Err(Problem::unsupported(self.here(), format!("pickle protocol {version}"), RESAVE)),
         }
     }
 
     fn frame(&mut self) -> Step {
         let len = u64::from_le_bytes(self.array()?);
         let left = (self.source.len() - self.at) as u64;
-        if len <= left {
-            Ok(())
-        } else {
-            Err(self.truncated(len))
-        }
+        if len <= left { Ok(()) } else { Err(self.truncated(len)) }
     }
 
     // Pushing and popping.
@@ -329,16 +306,13 @@ impl Machine<'_> {
         if self.stack.len() <= floor {
             return Err(self.corrupt("it takes an object from an empty stack"));
         }
-        self.stack
-            .pop()
-            .ok_or_else(|| self.corrupt("it takes an object from an empty stack"))
+        self.stack.pop().ok_or_else(|| self.corrupt("it takes an object from an empty stack"))
     }
 
     fn top(&self) -> Step<Id> {
         let floor = self.marks.last().copied().unwrap_or(0);
         let top = self.stack.last().filter(|_| self.stack.len() > floor);
-        top.copied()
-            .ok_or_else(|| self.corrupt("it takes an object from an empty stack"))
+        top.copied().ok_or_else(|| self.corrupt("it takes an object from an empty stack"))
     }
 
     fn mark(&mut self) -> Step {
@@ -348,10 +322,7 @@ impl Machine<'_> {
     }
 
     fn pop_mark(&mut self) -> Step<Vec<Id>> {
-        let mark = self
-            .marks
-            .pop()
-            .ok_or_else(|| self.corrupt("it looks for a mark that was not set"))?;
+        let mark = self.marks.pop().ok_or_else(|| self.corrupt("it looks for a mark that was not set"))?;
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }
 
@@ -365,9 +336,7 @@ impl Machine<'_> {
     }
 
     fn node(&self, id: Id) -> Step<&Node> {
-        self.nodes
-            .get(id as usize)
-            .ok_or_else(|| self.corrupt("an object is missing"))
+        self.nodes.get(id as usize).ok_or_else(|| self.corrupt("an object is missing"))
     }
 
     // Memo.
@@ -400,9 +369,7 @@ impl Machine<'_> {
 
     fn number_line<T: std::str::FromStr>(&mut self) -> Step<T> {
         let line = self.line()?;
-        let number = std::str::from_utf8(&line)
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
+        let number = std::str::from_utf8(&line).ok().and_then(|text| text.trim().parse().ok());
         number.ok_or_else(|| self.corrupt("a number in text form cannot be read"))
     }
 
@@ -421,9 +388,7 @@ impl Machine<'_> {
         let text = std::str::from_utf8(&line).unwrap_or_default().trim();
         self.short_integer(text.len())?;
         let digits = text.strip_suffix('L').unwrap_or(text);
-        let number = digits
-            .parse()
-            .map_err(|_| self.corrupt("a number in text form cannot be read"))?;
+        let number = digits.parse().map_err(|_| self.corrupt("a number in text form cannot be read"))?;
         self.push_big(number)
     }
 
@@ -544,13 +509,7 @@ impl Machine<'_> {
         if !matches!(self.node(args)?, Node::Tuple(_)) {
             return Err(self.corrupt("the arguments of a call are not a tuple"));
         }
-        let object = Object {
-            callable,
-            args,
-            state: Vec::new(),
-            entries: Vec::new(),
-            items: Vec::new(),
-        };
+        let object = Object { callable, args, state: Vec::new(), entries: Vec::new(), items: Vec::new() };
         self.push(Node::Object(Box::new(object)))
     }
 
@@ -620,19 +579,12 @@ impl Machine<'_> {
     }
 
     fn forbidden(&self, what: &str) -> Problem {
-        Problem::ForbiddenOperation {
-            place: self.here(),
-            what: what.to_owned(),
-        }
+        Problem::ForbiddenOperation { place: self.here(), what: what.to_owned() }
     }
 
     fn truncated(&self, needs: u64) -> Problem {
         let has = (self.source.len() - self.at) as u64;
-        Problem::Truncated {
-            place: self.here(),
-            needs,
-            has,
-        }
+        Problem::Truncated { place: self.here(), needs, has }
     }
 
     fn within(&self, count: usize) -> Step {
@@ -664,10 +616,9 @@ impl Problem {
     /// Names the opcode in the message about an unknown one.
     fn with_opcode(self, opcode: u8) -> Problem {
         match self {
-            Problem::Malformed { place, rule } => Problem::Malformed {
-                place: format!("opcode {opcode:#04x} of {place}"),
-                rule,
-            },
+            Problem::Malformed { place, rule } => {
+                Problem::Malformed { place: format!("opcode {opcode:#04x} of {place}"), rule }
+            }
             other => other,
         }
     }
@@ -699,11 +650,7 @@ fn unescape(quoted: &[u8]) -> Option<Vec<u8>> {
                 rest = rest.get(2..)?;
             }
             b'0'..=b'7' => {
-                let len = 1 + rest
-                    .iter()
-                    .take(2)
-                    .take_while(|byte| matches!(byte, b'0'..=b'7'))
-                    .count();
+                let len = 1 + rest.iter().take(2).take_while(|byte| matches!(byte, b'0'..=b'7')).count();
                 let digits = after_escape(quoted, rest, len)?;
                 bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()?);
                 rest = rest.get(len - 1..)?;
@@ -786,10 +733,7 @@ mod tests {
     fn text_escapes_are_those_of_python() {
         assert_eq!(unescape(br"a\n\x41\101\\\'").unwrap(), b"a\nAA\\'");
         assert_eq!(unescape(br"\8").unwrap(), br"\8");
-        assert_eq!(
-            raw_unicode(br"t\u00ebxt\U0001F600\n").unwrap(),
-            "t\u{eb}xt\u{1F600}\\n"
-        );
+        assert_eq!(raw_unicode(br"t\u00ebxt\U0001F600\n").unwrap(), "t\u{eb}xt\u{1F600}\\n");
         assert_eq!(raw_unicode(br"\ud800"), None);
     }
 
@@ -802,9 +746,7 @@ mod tests {
     #[test]
     fn booleans_of_protocol_0() {
         let pickle = run_bytes(b"(I01\nI1\nt.").unwrap();
-        let [truth, number] = pickle.tuple(pickle.root) else {
-            panic!()
-        };
+        let [truth, number] = pickle.tuple(pickle.root) else { panic!() };
         assert!(matches!(pickle.node(*truth), Node::Bool(true)));
         assert!(matches!(pickle.node(*number), Node::Int(1)));
     }

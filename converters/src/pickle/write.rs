@@ -14,10 +14,7 @@ pub(crate) struct PickleWriter {
 impl PickleWriter {
     /// A pickle of `protocol` 2 or 4.
     pub(crate) fn new(protocol: u8) -> Self {
-        PickleWriter {
-            bytes: vec![op::PROTO, protocol],
-            protocol,
-        }
+        PickleWriter { bytes: vec![op::PROTO, protocol], protocol }
     }
 
     /// Ends the pickle.

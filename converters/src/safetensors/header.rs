@@ -50,17 +50,9 @@ pub(super) fn parse(json: &[u8]) -> Result<Header, Problem> {
                 "convert it with the program that wrote it",
             )
         })?;
-        Ok(TensorEntry {
-            name,
-            dtype,
-            shape: entry.shape,
-            data_offsets: entry.data_offsets,
-        })
+        Ok(TensorEntry { name, dtype, shape: entry.shape, data_offsets: entry.data_offsets })
     });
-    Ok(Header {
-        tensors: tensors.collect::<Result<_, Problem>>()?,
-        metadata: raw.metadata,
-    })
+    Ok(Header { tensors: tensors.collect::<Result<_, Problem>>()?, metadata: raw.metadata })
 }
 
 #[derive(Default)]
@@ -153,10 +145,7 @@ const DTYPES: [(&str, Dtype); 17] = [
 ];
 
 fn dtype(name: &str) -> Option<Dtype> {
-    DTYPES
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, dtype)| *dtype)
+    DTYPES.iter().find(|(known, _)| *known == name).map(|(_, dtype)| *dtype)
 }
 
 /// The header's name of an element type; the original library does not know C128.

@@ -20,9 +20,7 @@ const WEIGHT_MAP: &str = "weight_map";
 pub(crate) fn recognises(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"{")
         && bytes.len() as u64 <= limits::MAX_INDEX_BYTES
-        && bytes
-            .windows(WEIGHT_MAP.len())
-            .any(|window| window == WEIGHT_MAP.as_bytes())
+        && bytes.windows(WEIGHT_MAP.len()).any(|window| window == WEIGHT_MAP.as_bytes())
 }
 
 /// Reads an index and the files that it names, which must lie in its directory.
@@ -35,10 +33,7 @@ pub(crate) fn read(source: &Source) -> Result<Checkpoint> {
     let mut shards: HashMap<&str, HashMap<String, Tensor>> = HashMap::new();
     for (name, file) in &map {
         if !shards.contains_key(&**file) {
-            shards.insert(
-                file,
-                shard(directory, name, file).map_err(|failure| failure.in_index(source))?,
-            );
+            shards.insert(file, shard(directory, name, file).map_err(|failure| failure.in_index(source))?);
         }
     }
     let mut tensors = Vec::new();
@@ -54,10 +49,8 @@ pub(crate) fn read(source: &Source) -> Result<Checkpoint> {
         return Err(Problem::NoTensors).in_file(&source.path);
     }
     let mut checkpoint = Checkpoint::flat(&source.path, Format::SafetensorsIndex, tensors, header)?;
-    let mut left: Vec<_> = shards
-        .iter()
-        .flat_map(|(file, shard)| shard.keys().map(move |name| (name, file)))
-        .collect();
+    let mut left: Vec<_> =
+        shards.iter().flat_map(|(file, shard)| shard.keys().map(move |name| (name, file))).collect();
     left.sort();
     checkpoint.notes.extend(left.into_iter().map(|(name, file)| Note {
         name: name.clone(),
@@ -76,19 +69,11 @@ fn parse(bytes: &[u8]) -> std::result::Result<(WeightMap, Value), Problem> {
         but: error.to_string(),
     })?;
     let corrupt = || Problem::malformed(place, "its weight_map is not an object of file names");
-    let entries = json
-        .get(WEIGHT_MAP)
-        .and_then(Json::as_object)
-        .ok_or_else(corrupt)?;
-    let map = entries
-        .iter()
-        .map(|(name, file)| Some((name.clone(), file.as_str()?.to_owned())));
+    let entries = json.get(WEIGHT_MAP).and_then(Json::as_object).ok_or_else(corrupt)?;
+    let map = entries.iter().map(|(name, file)| Some((name.clone(), file.as_str()?.to_owned())));
     let map = map.collect::<Option<_>>().ok_or_else(corrupt)?;
     let metadata = json.get("metadata").and_then(Json::as_object);
-    let metadata = metadata
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (key.clone(), plain(value)));
+    let metadata = metadata.into_iter().flatten().map(|(key, value)| (key.clone(), plain(value)));
     Ok((map, Value::dict(metadata)))
 }
 
@@ -112,32 +97,19 @@ fn shard(
     wanted_by: &str,
     file: &str,
 ) -> std::result::Result<HashMap<String, Tensor>, ShardFailure> {
-    let inside = Path::new(file)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
+    let inside = Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
     if !inside || file.is_empty() || file.contains(['\\', ':']) {
         let place = format!("tensor `{wanted_by}`");
-        return Err(ShardFailure::Index(Problem::ForbiddenPath {
-            place,
-            path: file.to_owned(),
-        }));
+        return Err(ShardFailure::Index(Problem::ForbiddenPath { place, path: file.to_owned() }));
     }
     let path = directory.join(file);
     if !path.exists() {
         let wanted_by = format!("tensor `{wanted_by}`");
-        return Err(ShardFailure::Index(Problem::Missing {
-            what: format!("the file {file}"),
-            wanted_by,
-        }));
+        return Err(ShardFailure::Index(Problem::Missing { what: format!("the file {file}"), wanted_by }));
     }
     let source = Source::map(&path).map_err(ShardFailure::Shard)?;
-    let (tensors, _) = read_tensors(&source)
-        .in_file(&path)
-        .map_err(ShardFailure::Shard)?;
-    Ok(tensors
-        .into_iter()
-        .map(|tensor| (tensor.name().to_owned(), tensor))
-        .collect())
+    let (tensors, _) = read_tensors(&source).in_file(&path).map_err(ShardFailure::Shard)?;
+    Ok(tensors.into_iter().map(|tensor| (tensor.name().to_owned(), tensor)).collect())
 }
 
 /// JSON as plain data.

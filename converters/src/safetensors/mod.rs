@@ -52,10 +52,7 @@ fn read_tensors(source: &Source) -> std::result::Result<(Vec<Tensor>, Value), Pr
         let view = View::whole(&place, storage, 0, entry.dtype, shape, Change::default())?;
         tensors.push(Tensor::new(vec![Key::Text(entry.name.clone())], view));
     }
-    let metadata = header
-        .metadata
-        .into_iter()
-        .map(|(key, value)| (key, Value::Text(value)));
+    let metadata = header.metadata.into_iter().map(|(key, value)| (key, Value::Text(value)));
     Ok((tensors, Value::dict(metadata)))
 }
 
@@ -65,9 +62,7 @@ fn parse_header(bytes: &[u8]) -> std::result::Result<(Header, usize), Problem> {
         needs,
         has: bytes.len() as u64,
     };
-    let (length, rest) = bytes
-        .split_first_chunk()
-        .ok_or_else(|| truncated(PREFIX as u64))?;
+    let (length, rest) = bytes.split_first_chunk().ok_or_else(|| truncated(PREFIX as u64))?;
     let length = u64::from_le_bytes(*length);
     let json = usize::try_from(length).ok().and_then(|length| rest.get(..length));
     let json = json.ok_or_else(|| truncated(length.saturating_add(PREFIX as u64)))?;
@@ -108,11 +103,7 @@ fn check_layout(entries: &[TensorEntry], data_len: u64) -> std::result::Result<V
         let (start, end) = entry.data_offsets;
         if end > data_len {
             let place = format!("tensor `{}`", entry.name);
-            return Err(Problem::Truncated {
-                place,
-                needs: end,
-                has: data_len,
-            });
+            return Err(Problem::Truncated { place, needs: end, has: data_len });
         }
         if start != at {
             return Err(Problem::Contradiction {

@@ -44,10 +44,7 @@ pub(crate) fn read(source: &Source) -> Result<Checkpoint> {
 }
 
 fn read_stream(source: &Source) -> std::result::Result<Checkpoint, Problem> {
-    let mut stream = Stream {
-        bytes: source.bytes.clone(),
-        at: 0,
-    };
+    let mut stream = Stream { bytes: source.bytes.clone(), at: 0 };
     stream.pickle("the magic number")?;
     let version = stream.pickle("the protocol version")?;
     if version.node(version.root).int() != Some(VERSION) {
@@ -60,9 +57,7 @@ fn read_stream(source: &Source) -> std::result::Result<Checkpoint, Problem> {
     stream.pickle("the system information")?;
     let pickle = stream.pickle("the objects' pickle")?;
     let keys = stream.pickle("the list of storages")?;
-    let mut blocks = Blocks {
-        storages: stream.storages(source, &pickle, &keys)?,
-    };
+    let mut blocks = Blocks { storages: stream.storages(source, &pickle, &keys)? };
     objects::read(&source.path, Format::TorchLegacy, &pickle, &mut blocks)
 }
 
@@ -81,11 +76,7 @@ impl Stream {
     fn take(&mut self, len: u64, place: &str) -> std::result::Result<Bytes, Problem> {
         let has = (self.bytes.len() - self.at) as u64;
         if len > has {
-            return Err(Problem::Truncated {
-                place: place.to_owned(),
-                needs: len,
-                has,
-            });
+            return Err(Problem::Truncated { place: place.to_owned(), needs: len, has });
         }
         let end = self.at + len as usize;
         let bytes = self.bytes.slice(self.at..end);
@@ -115,10 +106,7 @@ impl Stream {
                 wanted_by: "the list of storages".to_owned(),
             })?;
             let count = self.take(8, &place)?;
-            let count = count
-                .first_chunk()
-                .map(|count| i64::from_le_bytes(*count))
-                .unwrap_or_default();
+            let count = count.first_chunk().map(|count| i64::from_le_bytes(*count)).unwrap_or_default();
             if u64::try_from(count) != Ok(reference.elements) {
                 return Err(Problem::Contradiction {
                     place,
@@ -130,10 +118,7 @@ impl Stream {
             storages.insert(key, Arc::new(Storage::raw(source.path.clone(), place, block)));
         }
         if self.at != self.bytes.len() {
-            return Err(Problem::malformed(
-                "the end of the file",
-                "bytes follow the last storage",
-            ));
+            return Err(Problem::malformed("the end of the file", "bytes follow the last storage"));
         }
         Ok(storages)
     }
@@ -172,13 +157,10 @@ struct Blocks {
 impl Storages for Blocks {
     fn resolve(&mut self, pickle: &Pickle, id: Id) -> std::result::Result<Referent, Problem> {
         let reference = StorageReference::read(pickle, id, &ARITIES)?;
-        let bytes = self
-            .storages
-            .get(&reference.key)
-            .ok_or_else(|| Problem::Missing {
-                what: format!("storage `{}`", reference.key),
-                wanted_by: "the objects' pickle".to_owned(),
-            })?;
+        let bytes = self.storages.get(&reference.key).ok_or_else(|| Problem::Missing {
+            what: format!("storage `{}`", reference.key),
+            wanted_by: "the objects' pickle".to_owned(),
+        })?;
         let (start, size) = reference.window.unwrap_or((0, reference.elements));
         if start.checked_add(size).is_none_or(|end| end > reference.elements) {
             return Err(Problem::OutOfRange {
@@ -187,12 +169,7 @@ impl Storages for Blocks {
             });
         }
         // The elements are little-endian whatever machine wrote them.
-        let storage = TypedStorage {
-            bytes: bytes.clone(),
-            dtype: reference.dtype,
-            start,
-            big_endian: false,
-        };
+        let storage = TypedStorage { bytes: bytes.clone(), dtype: reference.dtype, start, big_endian: false };
         Ok(Referent::Storage(storage))
     }
 }

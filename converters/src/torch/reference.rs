@@ -39,37 +39,23 @@ impl StorageReference {
         }
         let key = key_text(pickle, key).ok_or_else(|| corrupt("its key is neither text nor number"))?;
         let dtype = dtype(pickle, class, &key)?;
-        let elements = pickle
-            .node(elements)
-            .int()
-            .and_then(|count| u64::try_from(count).ok());
+        let elements = pickle.node(elements).int().and_then(|count| u64::try_from(count).ok());
         let elements = elements.ok_or_else(|| corrupt("its element count is no count"))?;
         let window = match view.first().map(|view| (pickle.node(*view), pickle.tuple(*view))) {
             None | Some((Node::None, _)) => None,
             Some((_, &[_, offset, size])) => {
-                let number = |id| {
-                    pickle
-                        .node(id)
-                        .int()
-                        .and_then(|number| u64::try_from(number).ok())
-                };
+                let number = |id| pickle.node(id).int().and_then(|number| u64::try_from(number).ok());
                 let window = number(offset).zip(number(size));
                 Some(window.ok_or_else(|| corrupt("its view is no pair of counts"))?)
             }
             Some(_) => return Err(corrupt("its view is no tuple of three")),
         };
-        Ok(StorageReference {
-            key,
-            dtype,
-            elements,
-            window,
-        })
+        Ok(StorageReference { key, dtype, elements, window })
     }
 
     /// Bytes of the whole storage, or `None` on overflow.
     pub(super) fn byte_len(&self) -> Option<u64> {
-        self.elements
-            .checked_mul(self.dtype.map_or(1, Dtype::size) as u64)
+        self.elements.checked_mul(self.dtype.map_or(1, Dtype::size) as u64)
     }
 }
 
@@ -88,15 +74,8 @@ pub(super) fn dtype(pickle: &Pickle, class: Id, key: &str) -> Result<Option<Dtyp
         Some(Meaning::TypedStorage(dtype)) => Ok(Some(dtype)),
         Some(Meaning::UntypedStorage) => Ok(None),
         Some(Meaning::OtherStorage) => {
-            let name = pickle
-                .global(class)
-                .map(|global| global.name.clone())
-                .unwrap_or_default();
-            Err(Problem::unsupported(
-                place,
-                format!("the element type of {name}"),
-                SAVE_FLOAT,
-            ))
+            let name = pickle.global(class).map(|global| global.name.clone()).unwrap_or_default();
+            Err(Problem::unsupported(place, format!("the element type of {name}"), SAVE_FLOAT))
         }
         _ => Err(Problem::malformed(place, "its class is no storage class")),
     }

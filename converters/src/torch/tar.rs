@@ -38,9 +38,8 @@ fn read_members(source: &Source) -> std::result::Result<Checkpoint, Problem> {
         })
     };
     let storages = read_storages(source, Member::new("member `storages`", member("storages")?))?;
-    let mut tensors = Tensors {
-        views: read_tensors(&storages, Member::new("member `tensors`", member("tensors")?))?,
-    };
+    let mut tensors =
+        Tensors { views: read_tensors(&storages, Member::new("member `tensors`", member("tensors")?))? };
     let pickle = Member::new("member `pickle`", member("pickle")?).pickle()?;
     objects::read(&source.path, Format::TorchTar, &pickle, &mut tensors)
 }
@@ -52,25 +51,14 @@ fn members(bytes: &Bytes) -> std::result::Result<HashMap<String, Bytes>, Problem
     let mut archive = ::tar::Archive::new(Cursor::new(&**bytes));
     for entry in archive.entries().map_err(|_| corrupt())? {
         let entry = entry.map_err(|_| corrupt())?;
-        let name = entry
-            .path()
-            .map_err(|_| corrupt())?
-            .to_string_lossy()
-            .into_owned();
+        let name = entry.path().map_err(|_| corrupt())?.to_string_lossy().into_owned();
         let (start, len) = (entry.raw_file_position(), entry.size());
         let has = bytes.len() as u64;
         let Some(end) = start.checked_add(len).filter(|end| *end <= has) else {
             let place = format!("member `{name}`");
-            return Err(Problem::Truncated {
-                place,
-                needs: len,
-                has: has.saturating_sub(start),
-            });
+            return Err(Problem::Truncated { place, needs: len, has: has.saturating_sub(start) });
         };
-        members.insert(
-            name.trim_start_matches("./").to_owned(),
-            bytes.slice(start as usize..end as usize),
-        );
+        members.insert(name.trim_start_matches("./").to_owned(), bytes.slice(start as usize..end as usize));
     }
     Ok(members)
 }
@@ -95,21 +83,14 @@ impl Member {
 
     fn count(&mut self) -> std::result::Result<u64, Problem> {
         let pickle = self.pickle()?;
-        let count = pickle
-            .node(pickle.root)
-            .int()
-            .and_then(|count| u64::try_from(count).ok());
+        let count = pickle.node(pickle.root).int().and_then(|count| u64::try_from(count).ok());
         count.ok_or_else(|| Problem::malformed(self.place, "it does not begin with a count"))
     }
 
     fn take(&mut self, len: u64) -> std::result::Result<Bytes, Problem> {
         let has = (self.bytes.len() - self.at) as u64;
         if len > has {
-            return Err(Problem::Truncated {
-                place: self.place.to_owned(),
-                needs: len,
-                has,
-            });
+            return Err(Problem::Truncated { place: self.place.to_owned(), needs: len, has });
         }
         let end = self.at + len as usize;
         let bytes = self.bytes.slice(self.at..end);
@@ -119,10 +100,7 @@ impl Member {
 
     fn number(&mut self) -> std::result::Result<u64, Problem> {
         let bytes = self.take(8)?;
-        let number = bytes
-            .first_chunk()
-            .map(|bytes| i64::from_le_bytes(*bytes))
-            .unwrap_or_default();
+        let number = bytes.first_chunk().map(|bytes| i64::from_le_bytes(*bytes)).unwrap_or_default();
         u64::try_from(number)
             .map_err(|_| Problem::malformed(self.place, "a size, stride or offset is negative"))
     }
@@ -153,14 +131,7 @@ fn read_storages(
         let len = member.number()?.saturating_mul(dtype.size() as u64);
         let block = member.take(len)?;
         let storage = Storage::raw(source.path.clone(), format!("storage `{key}`"), block);
-        storages.insert(
-            key,
-            Window {
-                storage: storage.into(),
-                dtype,
-                start: 0,
-            },
-        );
+        storages.insert(key, Window { storage: storage.into(), dtype, start: 0 });
     }
     let views = member.pickle()?;
     if let Node::List(items) = views.node(views.root) {
@@ -181,13 +152,7 @@ fn window(views: &Pickle, item: Id, storages: &HashMap<String, Window>) -> Optio
     let whole = storages.get(&key_text(views, whole)?)?;
     let offset = u64::try_from(views.node(offset).int()?).ok()?;
     let start = whole.start.checked_add(offset)?;
-    Some((
-        key_text(views, key)?,
-        Window {
-            start,
-            ..whole.clone()
-        },
-    ))
+    Some((key_text(views, key)?, Window { start, ..whole.clone() }))
 }
 
 /// Count, then for each tensor the pickle `(key, storage key, class)`, the number of dimensions (in 4 of 8
@@ -213,34 +178,16 @@ fn read_tensors(
             wanted_by: format!("tensor {key}"),
         })?;
         let dimensions = member.number()? & 0xffff_ffff;
-        let mut numbers = |count: u64| {
-            (0..count)
-                .map(|_| member.number())
-                .collect::<std::result::Result<Vec<_>, _>>()
-        };
-        let shape = numbers(dimensions)?
-            .into_iter()
-            .map(|size| size as usize)
-            .collect();
+        let mut numbers =
+            |count: u64| (0..count).map(|_| member.number()).collect::<std::result::Result<Vec<_>, _>>();
+        let shape = numbers(dimensions)?.into_iter().map(|size| size as usize).collect();
         let strides = numbers(dimensions)?;
-        let start = numbers(1)?
-            .first()
-            .copied()
-            .unwrap_or(0)
-            .saturating_add(window.start);
+        let start = numbers(1)?.first().copied().unwrap_or(0).saturating_add(window.start);
         let place = format!("tensor {key}");
         let bytes = window.storage.clone();
         views.insert(
             key,
-            View::strided(
-                &place,
-                bytes,
-                window.dtype,
-                shape,
-                strides,
-                start,
-                Change::default(),
-            )?,
+            View::strided(&place, bytes, window.dtype, shape, strides, start, Change::default())?,
         );
     }
     Ok(views)

@@ -30,22 +30,14 @@ pub(crate) fn read(source: &Source, archive: &Archive) -> Result<Checkpoint> {
 fn read_archive(source: &Source, archive: &Archive) -> std::result::Result<Checkpoint, Problem> {
     let entry = pickle_entry(archive)?;
     let prefix = entry.name.strip_suffix(PICKLE).unwrap_or_default();
-    let has = |name: &str| {
-        archive
-            .entries()
-            .iter()
-            .any(|entry| entry.name.strip_prefix(prefix) == Some(name))
-    };
+    let has =
+        |name: &str| archive.entries().iter().any(|entry| entry.name.strip_prefix(prefix) == Some(name));
     let format = match has("constants.pkl") {
         true => Format::TorchScript,
         false => Format::TorchZip,
     };
     let content = archive.content(entry)?;
-    let pickle = pickle::run(
-        &content,
-        &format!("record `{}`", entry.name),
-        Persistence::Allowed,
-    )?;
+    let pickle = pickle::run(&content, &format!("record `{}`", entry.name), Persistence::Allowed)?;
     if pickle.len != content.len() {
         return Err(Problem::malformed(
             format!("record `{}`", entry.name),
@@ -53,12 +45,7 @@ fn read_archive(source: &Source, archive: &Archive) -> std::result::Result<Check
         ));
     }
     let big_endian = big_endian(archive, prefix)?;
-    let mut storages = Records {
-        archive,
-        prefix,
-        big_endian,
-        known: HashMap::new(),
-    };
+    let mut storages = Records { archive, prefix, big_endian, known: HashMap::new() };
     objects::read(&source.path, format, &pickle, &mut storages)
 }
 
@@ -68,10 +55,7 @@ fn pickle_entry(archive: &Archive) -> std::result::Result<&Entry, Problem> {
     let found: Vec<&Entry> = archive.entries().iter().filter(named).collect();
     match found.as_slice() {
         [entry] => Ok(entry),
-        _ => Err(Problem::malformed(
-            "the zip archive",
-            "it has more than one data.pkl",
-        )),
+        _ => Err(Problem::malformed("the zip archive", "it has more than one data.pkl")),
     }
 }
 
@@ -140,12 +124,7 @@ impl Storages for Records<'_> {
             }
         };
         let big_endian = self.big_endian;
-        Ok(Referent::Storage(TypedStorage {
-            bytes,
-            dtype: reference.dtype,
-            start: 0,
-            big_endian,
-        }))
+        Ok(Referent::Storage(TypedStorage { bytes, dtype: reference.dtype, start: 0, big_endian }))
     }
 }
 
@@ -162,29 +141,11 @@ pub(crate) fn without_pickle(archive: &Archive) -> Problem {
         );
     }
     if archive.entries().is_empty() {
-        return Problem::NoPickleRecord {
-            contents: "nothing: it is empty".to_owned(),
-        };
+        return Problem::NoPickleRecord { contents: "nothing: it is empty".to_owned() };
     }
-    let extensions = [
-        ".pth",
-        ".pt",
-        ".ckpt",
-        ".pkl",
-        ".safetensors",
-        ".onnx",
-        ".bin",
-        ".npz",
-        ".npy",
-    ];
+    let extensions = [".pth", ".pt", ".ckpt", ".pkl", ".safetensors", ".onnx", ".bin", ".npz", ".npy"];
     let likely = |name: &&str| extensions.iter().any(|extension| name.ends_with(extension));
-    let found: Vec<_> = names()
-        .filter(likely)
-        .chain(names())
-        .take(3)
-        .map(|name| format!("`{name}`"))
-        .collect();
-    Problem::NoPickleRecord {
-        contents: found.join(", "),
-    }
+    let found: Vec<_> =
+        names().filter(likely).chain(names()).take(3).map(|name| format!("`{name}`")).collect();
+    Problem::NoPickleRecord { contents: found.join(", ") }
 }

@@ -86,20 +86,14 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
             path.extend(key.as_key());
             self.drop(
                 path,
-                format!(
-                    "an attribute of {}: only its state dictionary is written",
-                    module.class
-                ),
+                format!("an attribute of {}: only its state dictionary is written", module.class),
             );
             path.pop();
         }
     }
 
     fn can_hold_key(&mut self, key: &Value, path: &[Key]) -> bool {
-        let plain = !matches!(
-            key,
-            Value::Record(_) | Value::Name(_) | Value::Skipped(_) | Value::Set(_)
-        );
+        let plain = !matches!(key, Value::Record(_) | Value::Name(_) | Value::Skipped(_) | Value::Set(_));
         if !plain {
             self.drop(path, "its key is not plain data".to_owned());
         }
@@ -121,10 +115,7 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
     }
 
     fn drop(&mut self, path: &[Key], reason: String) {
-        self.dropped.push(Note {
-            name: join(path),
-            reason,
-        });
+        self.dropped.push(Note { name: join(path), reason });
     }
 
     fn is_torch_dtype(&self, value: &Value) -> bool {

@@ -1,6 +1,7 @@
 //! Where everything goes in a file, and the threads that put it there.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -17,7 +18,7 @@ use crate::jittor::trailer;
 /// More threads than this wait for the disk, not for each other.
 const MAX_THREADS: usize = 4;
 /// Written bytes after which the system is asked to begin putting them on the disk.
-const FLUSH_EVERY: u64 = 64 << 20;
+const FLUSH_EVERY: u64 = 32 << 20;
 
 /// A part of the file.
 #[derive(Debug)]
@@ -50,11 +51,7 @@ pub(super) struct Plan {
 impl Plan {
     /// An empty file.
     pub(super) fn new() -> Plan {
-        Plan {
-            parts: Vec::new(),
-            len: 0,
-            tail: Tail::None,
-        }
+        Plan { parts: Vec::new(), len: 0, tail: Tail::None }
     }
 
     /// Appends bytes.
@@ -93,13 +90,7 @@ impl Plan {
         output: &Output,
         progress: Option<&(dyn Fn(u64) + Sync)>,
     ) -> Result<(u64, Vec<CastReport>)> {
-        let copier = Copier::new(
-            &self.parts,
-            tensors,
-            output,
-            matches!(self.tail, Tail::Zip(_)),
-            progress,
-        );
+        let copier = Copier::new(&self.parts, tensors, output, matches!(self.tail, Tail::Zip(_)), progress);
         let mut sum = None;
         thread::scope(|scope| {
             let check = scope.spawn(|| checkpoint.verify_file());
@@ -130,9 +121,7 @@ impl Plan {
 
 /// Joins a thread, passing on its panic.
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The SHA-1 sum of all parts in order.
@@ -200,36 +189,43 @@ impl<'a> Copier<'a> {
     }
 
     fn run(&self) -> Result<()> {
-        let threads = thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(MAX_THREADS);
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        let (wake, flushes) = mpsc::sync_channel(1);
         thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.work())).collect();
-            workers.into_iter().map(join).fold(Ok(()), Result::and)
+            // Waits for the disk while the workers copy: both take about as long.
+            let flusher = scope.spawn(move || flushes.iter().try_for_each(|()| self.output.flush_so_far()));
+            let work = |wake: SyncSender<()>| scope.spawn(move || self.work(&wake));
+            let workers: Vec<_> = (0..threads).map(|_| work(wake.clone())).collect();
+            drop(wake);
+            let copied = workers.into_iter().map(join).fold(Ok(()), Result::and);
+            copied.and(join(flusher))
         })
     }
 
     fn results(self) -> (Vec<u32>, Vec<CastReport>) {
         let crcs = self.crcs.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (
-            crcs,
-            self.reports.into_inner().unwrap_or_else(PoisonError::into_inner),
-        )
+        (crcs, self.reports.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn work(&self) -> Result<()> {
+    fn work(&self, wake_flusher: &SyncSender<()>) -> Result<()> {
         while !self.failed.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some((offset, content)) = self.parts.get(index) else {
                 break;
             };
-            self.copy(index, *offset, content)
+            self.copy(index, *offset, content, wake_flusher)
                 .inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
         }
         Ok(())
     }
 
-    fn copy(&self, index: usize, mut offset: u64, content: &Content) -> Result<()> {
+    fn copy(
+        &self,
+        index: usize,
+        mut offset: u64,
+        content: &Content,
+        wake_flusher: &SyncSender<()>,
+    ) -> Result<()> {
         let mut crc = crc32fast::Hasher::new();
         let report = read(content, self.tensors, &mut |chunk| {
             if self.wants_crc {
@@ -237,7 +233,8 @@ impl<'a> Copier<'a> {
             }
             self.output.write_at(offset, chunk)?;
             offset += chunk.len() as u64;
-            self.count(chunk.len() as u64)
+            self.count(chunk.len() as u64, wake_flusher);
+            Ok(())
         })?;
         set(&self.crcs, index, crc.finalize());
         if let Content::Tensor(tensor) = content {
@@ -246,15 +243,15 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    fn count(&self, len: u64) -> Result<()> {
+    fn count(&self, len: u64, wake_flusher: &SyncSender<()>) {
         if let Some(progress) = self.progress {
             progress(len);
         }
-        if self.unflushed.fetch_add(len, Ordering::Relaxed) + len < FLUSH_EVERY {
-            return Ok(());
+        if self.unflushed.fetch_add(len, Ordering::Relaxed) + len >= FLUSH_EVERY {
+            self.unflushed.store(0, Ordering::Relaxed);
+            // A full channel means that the flusher is about to run anyway.
+            let _ = wake_flusher.try_send(());
         }
-        self.unflushed.store(0, Ordering::Relaxed);
-        self.output.flush_so_far()
     }
 }
 

@@ -87,10 +87,7 @@ pub struct Written {
 /// When a tensor has an element type that the format lacks, the source turns out to be damaged, or the file
 /// cannot be written.
 pub fn write(checkpoint: &Checkpoint, target: Target, path: &Path, options: Options<'_>) -> Result<Written> {
-    let tensors = Tensors {
-        all: checkpoint.tensors(),
-        dtype: options.dtype,
-    };
+    let tensors = Tensors { all: checkpoint.tensors(), dtype: options.dtype };
     tensors.check_dtypes(target).in_file(checkpoint.path())?;
     let mut dropped = checkpoint.notes().to_vec();
     let plan = match target {
@@ -102,19 +99,9 @@ pub fn write(checkpoint: &Checkpoint, target: Target, path: &Path, options: Opti
     let output = Output::create(path)?;
     let (bytes, reports) = plan.run(checkpoint, tensors, &output, options.progress)?;
     output.finish()?;
-    let casts = tensors
-        .all
-        .iter()
-        .zip(reports)
-        .filter(|(_, report)| *report != CastReport::default());
-    let casts = casts
-        .map(|(tensor, report)| (tensor.name().to_owned(), report))
-        .collect();
-    Ok(Written {
-        bytes,
-        dropped,
-        casts,
-    })
+    let casts = tensors.all.iter().zip(reports).filter(|(_, report)| *report != CastReport::default());
+    let casts = casts.map(|(tensor, report)| (tensor.name().to_owned(), report)).collect();
+    Ok(Written { bytes, dropped, casts })
 }
 
 /// The tensors to write, in the type they are to be written in.
@@ -137,11 +124,7 @@ impl Tensors<'_> {
         let unfit = self.all.iter().find(|tensor| !target.holds(self.dtype(tensor)));
         unfit.map_or(Ok(()), |tensor| {
             let (tensor, dtype) = (tensor.name().to_owned(), self.dtype(tensor));
-            Err(Problem::DtypeNotWritable {
-                tensor,
-                dtype,
-                format: target.name(),
-            })
+            Err(Problem::DtypeNotWritable { tensor, dtype, format: target.name() })
         })
     }
 }

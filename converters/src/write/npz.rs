@@ -20,16 +20,9 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
     for (index, tensor) in tensors.all.iter().enumerate() {
         let header = header(tensor, descr(tensors.dtype(tensor)).unwrap_or_default());
         let len = header.len() as u64;
-        let contents = vec![
-            (Content::Bytes(header), len),
-            (Content::Tensor(index), tensors.byte_len(tensor)),
-        ];
-        zip.record(
-            &mut plan,
-            &format!("{}.npy", tensor.name()),
-            ALIGNMENT as u64,
-            contents,
-        );
+        let contents =
+            vec![(Content::Bytes(header), len), (Content::Tensor(index), tensors.byte_len(tensor))];
+        zip.record(&mut plan, &format!("{}.npy", tensor.name()), ALIGNMENT as u64, contents);
     }
     zip.finish(&mut plan);
     plan
@@ -58,29 +51,20 @@ fn header(tensor: &Tensor, descr: &str) -> Vec<u8> {
 fn drop_metadata(value: &Value, path: &mut Vec<Key>, dropped: &mut Vec<Note>) {
     let entries: Vec<(Key, &Value)> = match value {
         Value::Dict(dict) => {
-            let named = dict.entries.iter().map(|(key, value)| {
-                (
-                    key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}"))),
-                    value,
-                )
-            });
+            let named = dict
+                .entries
+                .iter()
+                .map(|(key, value)| (key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}"))), value));
             named.collect()
         }
-        Value::List(items) | Value::Tuple(items) => items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| (Key::Index(index as i64), item))
-            .collect(),
-        Value::Module(module) => module
-            .attributes
-            .iter()
-            .filter_map(|(key, value)| Some((key.as_key()?, value)))
-            .collect(),
+        Value::List(items) | Value::Tuple(items) => {
+            items.iter().enumerate().map(|(index, item)| (Key::Index(index as i64), item)).collect()
+        }
+        Value::Module(module) => {
+            module.attributes.iter().filter_map(|(key, value)| Some((key.as_key()?, value))).collect()
+        }
         Value::Record(record) => {
-            let fields = record
-                .fields
-                .iter()
-                .filter_map(|(key, value)| Some((key.as_key()?, value)));
+            let fields = record.fields.iter().filter_map(|(key, value)| Some((key.as_key()?, value)));
             fields.collect()
         }
         _ => return,
@@ -90,10 +74,7 @@ fn drop_metadata(value: &Value, path: &mut Vec<Key>, dropped: &mut Vec<Note>) {
         if value.holds_tensor() {
             drop_metadata(value, path, dropped);
         } else if !matches!(value, Value::Skipped(_)) {
-            dropped.push(Note {
-                name: join(path),
-                reason: "a numpy archive holds arrays only".to_owned(),
-            });
+            dropped.push(Note { name: join(path), reason: "a numpy archive holds arrays only".to_owned() });
         }
         path.pop();
     }

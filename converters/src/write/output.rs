@@ -22,12 +22,7 @@ impl Output {
         let target = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
         let fail = |source| Error::new(&target, Problem::Io(source));
         if target.is_dir() {
-            return Err(Error::new(
-                &target,
-                Problem::Directory {
-                    unpacked_archive: false,
-                },
-            ));
+            return Err(Error::new(&target, Problem::Directory { unpacked_archive: false }));
         }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".port-").suffix(".part");
@@ -48,10 +43,7 @@ impl Output {
 
     /// Asks the system to put what was written so far on the disk, while more is written.
     pub(super) fn flush_so_far(&self) -> Result<()> {
-        self.temporary
-            .as_file()
-            .sync_data()
-            .map_err(|source| self.fail(source))
+        self.temporary.as_file().sync_data().map_err(|source| self.fail(source))
     }
 
     /// Puts the content on the disk and gives the file its name.
@@ -96,9 +88,5 @@ fn write_all_at(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()
 
 /// Makes the new name itself survive a power loss; only Unix lets a directory be synchronised.
 fn sync_directory(directory: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(directory)?.sync_all()
-    } else {
-        Ok(())
-    }
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }

@@ -23,12 +23,7 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
                 return pickle.none();
             };
             let len = tensors.byte_len(tensor);
-            begin_array(
-                pickle,
-                tensor,
-                descr(tensors.dtype(tensor)).unwrap_or_default(),
-                len,
-            );
+            begin_array(pickle, tensor, descr(tensors.dtype(tensor)).unwrap_or_default(), len);
             plan.bytes(pickle.take());
             plan.tensor(index, len);
             end_array(pickle);

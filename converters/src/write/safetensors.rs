@@ -17,12 +17,7 @@ const ALIGNMENT: usize = 8;
 /// Lays the file out. The header lists tensors in their own order, whatever the order of the elements.
 pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
     let mut order: Vec<usize> = (0..tensors.all.len()).collect();
-    let size = |index: &usize| {
-        tensors
-            .all
-            .get(*index)
-            .map_or(0, |tensor| tensors.dtype(tensor).size())
-    };
+    let size = |index: &usize| tensors.all.get(*index).map_or(0, |tensor| tensors.dtype(tensor).size());
     order.sort_by_key(|index| std::cmp::Reverse(size(index)));
     let mut starts = vec![0; tensors.all.len()];
     let mut at = 0;
@@ -52,13 +47,7 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
     let mut plan = Plan::new();
     plan.bytes([&(text.len() as u64).to_le_bytes(), &*text].concat());
     for index in order {
-        plan.tensor(
-            index,
-            tensors
-                .all
-                .get(index)
-                .map_or(0, |tensor| tensors.byte_len(tensor)),
-        );
+        plan.tensor(index, tensors.all.get(index).map_or(0, |tensor| tensors.byte_len(tensor)));
     }
     plan
 }
@@ -66,11 +55,7 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
 /// The metadata as texts, all that the format holds: dictionaries are flattened with dots, lists and numbers
 /// become JSON.
 fn texts(checkpoint: &Checkpoint, dropped: &mut Vec<Note>) -> Map<String, Json> {
-    let mut flat = Flat {
-        texts: Map::new(),
-        dropped,
-        seen: HashSet::new(),
-    };
+    let mut flat = Flat { texts: Map::new(), dropped, seen: HashSet::new() };
     flat.add(&checkpoint.metadata(), &mut Vec::new());
     flat.texts
 }
@@ -99,10 +84,7 @@ impl Flat<'_> {
         let name = join(path);
         match text {
             Ok(text) if self.seen.insert(name.clone()) => drop(self.texts.insert(name, Json::String(text))),
-            Ok(_) => self.dropped.push(Note {
-                name,
-                reason: "another entry has this name".to_owned(),
-            }),
+            Ok(_) => self.dropped.push(Note { name, reason: "another entry has this name".to_owned() }),
             Err(reason) => self.dropped.push(Note { name, reason }),
         }
     }
@@ -125,9 +107,6 @@ pub(super) fn drop_header(checkpoint: &Checkpoint, dropped: &mut Vec<Note>, targ
     };
     for (key, _) in &dict.entries {
         let name = key.as_key().map(|key| key.to_string()).unwrap_or_default();
-        dropped.push(Note {
-            name,
-            reason: format!("{target} has no place for file metadata"),
-        });
+        dropped.push(Note { name, reason: format!("{target} has no place for file metadata") });
     }
 }

@@ -25,12 +25,8 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
                 return pickle.none();
             };
             // Tied weights stay tied: one storage under two names.
-            let same = |other: &usize| {
-                tensors
-                    .all
-                    .get(*other)
-                    .is_some_and(|other| other.is_same_view(tensor))
-            };
+            let same =
+                |other: &usize| tensors.all.get(*other).is_some_and(|other| other.is_same_view(tensor));
             let key = storages.iter().position(same).unwrap_or_else(|| {
                 storages.push(index);
                 storages.len() - 1
@@ -46,32 +42,19 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
     let (mut plan, mut zip) = (Plan::new(), Zip::default());
     let mut small = |name: &str, content: Vec<u8>, plan: &mut Plan| {
         let len = content.len() as u64;
-        zip.record(
-            plan,
-            &format!("{PREFIX}/{name}"),
-            ALIGNMENT,
-            vec![(Content::Bytes(content), len)],
-        );
+        zip.record(plan, &format!("{PREFIX}/{name}"), ALIGNMENT, vec![(Content::Bytes(content), len)]);
     };
     small("data.pkl", pickle, &mut plan);
     small(".format_version", b"1".to_vec(), &mut plan);
     small(".storage_alignment", b"64".to_vec(), &mut plan);
     small("byteorder", b"little".to_vec(), &mut plan);
     for (key, index) in storages.iter().enumerate() {
-        let len = tensors
-            .all
-            .get(*index)
-            .map_or(0, |tensor| tensors.byte_len(tensor));
+        let len = tensors.all.get(*index).map_or(0, |tensor| tensors.byte_len(tensor));
         let contents = vec![(Content::Tensor(*index), len)];
         zip.record(&mut plan, &format!("{PREFIX}/data/{key}"), ALIGNMENT, contents);
     }
     let version = b"3\n".to_vec();
-    zip.record(
-        &mut plan,
-        &format!("{PREFIX}/version"),
-        ALIGNMENT,
-        vec![(Content::Bytes(version), 2)],
-    );
+    zip.record(&mut plan, &format!("{PREFIX}/version"), ALIGNMENT, vec![(Content::Bytes(version), 2)]);
     zip.finish(&mut plan);
     plan
 }
@@ -80,11 +63,7 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
 /// type for those that have no storage class.
 fn write_tensor(pickle: &mut PickleWriter, tensor: &Tensor, dtype: Dtype, key: usize) {
     let class = storage_class(dtype);
-    let function = if class.is_some() {
-        "_rebuild_tensor_v2"
-    } else {
-        "_rebuild_tensor_v3"
-    };
+    let function = if class.is_some() { "_rebuild_tensor_v2" } else { "_rebuild_tensor_v3" };
     pickle.global("torch._utils", function);
     pickle.mark();
 
@@ -97,11 +76,7 @@ fn write_tensor(pickle: &mut PickleWriter, tensor: &Tensor, dtype: Dtype, key: u
     pickle.text(&key.to_string());
     pickle.text("cpu");
     let elements = tensor.elements();
-    pickle.int(if class.is_some() {
-        elements
-    } else {
-        elements * dtype.size() as u64
-    } as i64);
+    pickle.int(if class.is_some() { elements } else { elements * dtype.size() as u64 } as i64);
     pickle.tuple_end();
     pickle.persistent();
 

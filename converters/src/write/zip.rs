@@ -53,11 +53,8 @@ impl Zip {
         let len = contents.iter().map(|(_, len)| *len).sum();
         let fixed = header + LOCAL_LEN + name.len() as u64 + if len >= FULL { ZIP64_LEN } else { 0 };
         // An extra field takes four bytes at least.
-        let start = if fixed.is_multiple_of(alignment) {
-            fixed
-        } else {
-            (fixed + 4).next_multiple_of(alignment)
-        };
+        let start =
+            if fixed.is_multiple_of(alignment) { fixed } else { (fixed + 4).next_multiple_of(alignment) };
         plan.skip(start - header);
         let first_part = self.next_part;
         let parts: Vec<u64> = contents.iter().map(|(_, len)| *len).collect();
@@ -68,14 +65,7 @@ impl Zip {
                 Content::Tensor(index) => plan.tensor(index, len),
             }
         }
-        self.records.push(Record {
-            name: name.to_owned(),
-            header,
-            start,
-            len,
-            first_part,
-            parts,
-        });
+        self.records.push(Record { name: name.to_owned(), header, start, len, first_part, parts });
     }
 
     /// Makes the archive's headers the tail of the plan.
