@@ -85,7 +85,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\n  {}", self.file.display(), self.problem, self.problem.remedy())
+        let told = format!("{}: {}", self.file.display(), self.problem);
+        write!(f, "{}\n  {}", printable(&told), self.problem.remedy())
     }
 }
 
@@ -96,6 +97,18 @@ impl From<std::io::Error> for Problem {
     fn from(error: std::io::Error) -> Self {
         Problem::Io(error)
     }
+}
+
+/// `text` with control characters escaped: names come from files, and could rewrite a terminal.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    shown
 }
 
 /// Attaches the file name to a problem met inside it.
@@ -257,6 +270,16 @@ pub enum Problem {
         /// The target format.
         format: &'static str,
     },
+    /// The target format cannot write a tensor's name.
+    #[error("tensor `{tensor}` cannot be written as {format}: {why}")]
+    NameNotWritable {
+        /// The name, or its beginning.
+        tensor: String,
+        /// The target format.
+        format: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Two tensors would get one name.
     #[error("two different tensors would get the name `{name}`: {first} and {second}")]
     AmbiguousName {
@@ -313,9 +336,10 @@ impl Problem {
             | Problem::ForbiddenOperation { .. }
             | Problem::ForbiddenPath { .. } => ErrorClass::Forbidden,
             Problem::Limit { .. } => ErrorClass::Limit,
-            Problem::Unsupported { .. } | Problem::DtypeNotWritable { .. } | Problem::CannotRename { .. } => {
-                ErrorClass::Unsupported
-            }
+            Problem::Unsupported { .. }
+            | Problem::DtypeNotWritable { .. }
+            | Problem::NameNotWritable { .. }
+            | Problem::CannotRename { .. } => ErrorClass::Unsupported,
             Problem::AmbiguousName { .. } => ErrorClass::AmbiguousName,
             Problem::NoTensors => ErrorClass::NoTensors,
         }
@@ -336,9 +360,10 @@ impl Problem {
             Problem::Malformed { .. } | Problem::Contradiction { .. } | Problem::Checksum { .. } => DAMAGED,
             Problem::Missing { .. } => "put the missing part beside the others, or fetch the whole set again",
             Problem::OutOfRange { .. } => DAMAGED,
-            Problem::ForbiddenGlobal { .. }
-            | Problem::ForbiddenOperation { .. }
-            | Problem::ForbiddenPath { .. } => UNTRUSTED,
+            Problem::ForbiddenGlobal { .. } | Problem::ForbiddenOperation { .. } => UNTRUSTED,
+            Problem::ForbiddenPath { .. } => {
+                "get the model and the files beside it from a source you trust, all in one directory"
+            }
             Problem::Limit { .. } => TOO_BIG,
             Problem::DtypeNotWritable { .. } => {
                 "choose another target format, or cast floating-point tensors with --dtype f32"
@@ -346,6 +371,7 @@ impl Problem {
             Problem::AmbiguousName { .. } => {
                 "choose one part of the file with --root, or rename with --rename"
             }
+            Problem::NameNotWritable { .. } => "rename it with --rename 'FROM => TO'",
             Problem::CannotRename { .. } => "take its dictionary alone with --root, and rename in that",
             Problem::NoSuchRoot { .. } => "name one of these, with dots between the levels",
             Problem::NoTensors => "check that this is the file meant; port inspect shows what it holds",

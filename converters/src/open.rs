@@ -1,5 +1,6 @@
 //! Recognising a file by its bytes.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use crate::archive::Archive;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, InFile, Problem, Result};
+use crate::tensor::Tensor;
 use crate::{jittor, limits, mapped, numpy, onnx, pickle, safetensors, torch};
 
 /// A file that is being read: its path, for messages and neighbours, and its content.
@@ -60,10 +62,49 @@ pub fn open_bytes(name: impl AsRef<Path>, bytes: impl Into<Bytes>) -> Result<Che
 
 fn read_verified(source: &Source) -> Result<Checkpoint> {
     let checkpoint = read(source)?;
-    if checkpoint.tensors().iter().map(crate::Tensor::byte_len).sum::<u64>() <= limits::EAGER_CHECKSUM_BYTES {
+    let records = Records::of(checkpoint.tensors());
+    records.check_inflation().in_file(&source.path)?;
+    if records.bytes <= limits::EAGER_CHECKSUM_BYTES {
         checkpoint.verify()?;
     }
     Ok(checkpoint)
+}
+
+/// The records behind a checkpoint's tensors, each counted once.
+struct Records {
+    /// Their size, decoded.
+    bytes: u64,
+    /// The size of those that are compressed.
+    compressed: u64,
+    /// Bytes to inflate when every tensor is read.
+    inflated: u64,
+}
+
+impl Records {
+    fn of(tensors: &[Tensor]) -> Records {
+        let mut seen = HashSet::new();
+        let mut records = Records { bytes: 0, compressed: 0, inflated: 0 };
+        for tensor in tensors {
+            let storage = tensor.storage();
+            let compressed = if storage.is_compressed() { storage.len() } else { 0 };
+            records.inflated = records.inflated.saturating_add(compressed);
+            if seen.insert(tensor.storage_id()) {
+                records.bytes = records.bytes.saturating_add(storage.len());
+                records.compressed = records.compressed.saturating_add(compressed);
+            }
+        }
+        records
+    }
+
+    /// Refuses a small file that would keep the reader inflating for minutes.
+    fn check_inflation(&self) -> std::result::Result<(), Problem> {
+        let limit = self.compressed.saturating_mul(limits::MAX_REINFLATION).max(limits::MAX_REINFLATED_BYTES);
+        if self.inflated <= limit {
+            return Ok(());
+        }
+        let what = format!("inflating its records again for every view, {} bytes,", self.inflated);
+        Err(Problem::Limit { place: "the archive".to_owned(), what, limit })
+    }
 }
 
 fn read(source: &Source) -> Result<Checkpoint> {
@@ -76,9 +117,9 @@ fn read(source: &Source) -> Result<Checkpoint> {
             Problem::EndMissing { what: "the zip archive has no central directory" },
         )),
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => numpy::npy::read(source),
-        [0x80, ..] => read_pickle(source),
         _ if bytes.get(257..262) == Some(b"ustar") => torch::tar::read(source),
         _ if safetensors::recognises(bytes) => safetensors::read(source),
+        [0x80, ..] => read_pickle(source),
         _ if onnx::recognises(bytes) => onnx::read(source),
         _ => read_text_or_other(source),
     }

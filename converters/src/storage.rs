@@ -1,5 +1,6 @@
 //! Where the bytes of a tensor lie: a slice of a mapped file, possibly encoded, possibly with a checksum.
 
+use std::fmt;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +30,6 @@ pub(crate) enum Encoding {
 }
 
 /// One record of a file, shared by all tensors that are views of it.
-#[derive(Debug)]
 pub(crate) struct Storage {
     file: Arc<Path>,
     place: String,
@@ -37,6 +37,12 @@ pub(crate) struct Storage {
     encoding: Encoding,
     crc32: Option<u32>,
     verified: AtomicBool,
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} ({} bytes)", self.place, self.file.display(), self.len())
+    }
 }
 
 impl Storage {
@@ -71,6 +77,11 @@ impl Storage {
             Encoding::Raw => self.stored.len() as u64,
             Encoding::Deflate { size } | Encoding::Latin1 { size } => size,
         }
+    }
+
+    /// Whether reading has to decode.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.encoding != Encoding::Raw
     }
 
     /// Compares the bytes with the stored checksum, once.
@@ -126,7 +137,7 @@ impl Storage {
                 limit: limits::MAX_INFLATED_STORAGE,
             });
         }
-        let mut all = Vec::new();
+        let mut all = Vec::with_capacity(self.len() as usize);
         self.stream::<Problem>(0, self.len(), &mut |chunk| {
             all.extend_from_slice(chunk);
             Ok(())

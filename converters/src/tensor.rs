@@ -1,5 +1,6 @@
 //! One tensor of a checkpoint: name, element type, shape, and a view of the bytes that are read when asked for.
 
+use std::hash::Hash;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,9 +64,14 @@ impl Tensor {
         Arc::ptr_eq(&self.view.storage, &other.view.storage)
     }
 
-    /// Whether both tensors are the same elements of one storage in the same order.
-    pub fn is_same_view(&self, other: &Tensor) -> bool {
-        self.view == other.view
+    /// Which elements of which storage in which order: equal for tied weights.
+    pub(crate) fn identity(&self) -> impl Eq + Hash + '_ {
+        let View { storage: _, dtype, shape, strides, start, change } = &self.view;
+        (self.storage_id(), dtype, shape, strides, start, change)
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.view.storage
     }
 
     /// A number that tensors of one storage have in common.
@@ -145,7 +151,7 @@ impl From<Problem> for ReadEnd {
 }
 
 /// What is done to each element after it is fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Change {
     /// Words are stored most significant byte first.
     pub(crate) swap: bool,
@@ -166,17 +172,6 @@ pub(crate) struct View {
     /// First element, in bytes from the start of the storage.
     start: u64,
     change: Change,
-}
-
-impl PartialEq for View {
-    fn eq(&self, other: &View) -> bool {
-        Arc::ptr_eq(&self.storage, &other.storage)
-            && self.dtype == other.dtype
-            && self.shape == other.shape
-            && self.strides == other.strides
-            && self.start == other.start
-            && self.change == other.change
-    }
 }
 
 impl View {
@@ -266,6 +261,11 @@ impl View {
         view.shape.reverse();
         view.strides.reverse();
         Ok(view)
+    }
+
+    /// Memory that a copy takes beside its own structure.
+    pub(crate) fn memory(&self) -> usize {
+        size_of_val(&*self.shape) + size_of_val(&*self.strides)
     }
 
     pub(crate) fn elements(&self) -> u64 {

@@ -160,7 +160,20 @@ impl std::fmt::Display for Key {
     }
 }
 
+/// A path that shows as its steps joined with dots.
+pub(crate) struct Dotted<'a>(pub(crate) &'a [Key]);
+
+impl std::fmt::Display for Dotted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, key) in self.0.iter().enumerate() {
+            let dot = if index > 0 { "." } else { "" };
+            write!(f, "{dot}{key}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Joins the steps of a path with dots: the flat name of a tensor.
 pub fn join(path: &[Key]) -> String {
-    path.iter().map(Key::to_string).collect::<Vec<_>>().join(".")
+    Dotted(path).to_string()
 }

@@ -230,8 +230,8 @@ fn a_part_of_a_checkpoint_loses_its_prefix() {
         converters::open(workspace("tests/data/formats/pytorch/zip_checkpoint_nested.pth")).unwrap();
     let part = checkpoint.at_root("model").unwrap();
     assert_eq!(part.tensors()[0].name(), "conv.weight");
-    let missing = checkpoint.at_root("ema").unwrap_err().to_string();
-    assert!(missing.contains("there is nothing at `ema`; the file has `model`, `optimizer`"), "{missing}");
+    let missing = checkpoint.at_root("teacher").unwrap_err().to_string();
+    assert!(missing.contains("there is nothing at `teacher`; the file has `model`"), "{missing}");
 }
 
 #[test]
@@ -251,4 +251,48 @@ fn renamed_tensors_stay_in_their_dictionary() {
     let clash =
         checkpoint.renamed(&mut |name| (name == "model.fc.bias").then(|| "model.fc.weight".to_owned()));
     assert_eq!(clash.unwrap_err().class(), converters::ErrorClass::AmbiguousName);
+}
+
+/// A header length may have 0x80 as its first byte, like a pickle.
+#[test]
+fn a_safetensors_file_may_begin_like_a_pickle() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let entry = r#""w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}"#;
+    for length in [0x80_usize, 0x280, 0x580] {
+        let header = format!("{{{entry}{}}}", " ".repeat(length - entry.len() - 2));
+        let bytes = [&(length as u64).to_le_bytes(), header.as_bytes(), &[7]].concat();
+        std::fs::write(&file, bytes).unwrap();
+        assert_eq!(converters::open(&file).unwrap().tensors()[0].bytes().unwrap(), [7]);
+    }
+}
+
+/// A class around the tensors cannot be written; the tensors can.
+#[test]
+fn tensors_inside_unknown_instances_are_written_or_named() {
+    let source = workspace("tests/data/formats/pytorch/zip_unknown_wraps_tensor.pth");
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = converters::open(&source).unwrap();
+    let path = folder.path().join("copy.pth");
+    let written = write(&checkpoint, Target::Torch, &path, Options::default()).unwrap();
+    assert_eq!(written.tensors, 2);
+    assert_eq!(content(&converters::open(&path).unwrap()), content(&checkpoint));
+    let ema = written.dropped.iter().find(|note| note.name == "ema").unwrap();
+    assert_eq!(ema.reason, "the class vanished_lib.ema.EMA: its attributes are written as a dictionary");
+}
+
+#[test]
+fn names_that_a_format_cannot_write_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = workspace("tests/data/formats/hostile/safetensors_named.pth");
+    let checkpoint = converters::open(&source).unwrap();
+    for (name, target) in
+        [("__metadata__".to_owned(), Target::Safetensors), ("n".repeat(70_000), Target::Npz)]
+    {
+        let renamed = checkpoint.renamed(&mut |_| Some(name.clone())).unwrap();
+        let path = folder.path().join("copy");
+        let refused = write(&renamed, target, &path, Options::default()).unwrap_err().to_string();
+        assert!(refused.contains("cannot be written as"), "{refused}");
+        assert!(!path.exists());
+    }
 }

@@ -146,7 +146,7 @@ impl Convert {
         let source = std::fs::metadata(from.path()).map_or(0, |metadata| metadata.len());
         writeln!(text, "read   {} ({}, {})", from.path().display(), from.format(), bytes(source))?;
         writeln!(text, "wrote  {} ({}, {})", to.display(), self.to.target().name(), bytes(written.bytes))?;
-        let tensors = count(from.tensors().len() as u64);
+        let tensors = count(written.tensors as u64);
         writeln!(text, "{tensors} tensors in {:.2} s", elapsed.as_secs_f64())?;
         self.casts(&mut text, written)?;
         if !written.dropped.is_empty() {
@@ -197,7 +197,7 @@ impl Convert {
             "input": from.path().display().to_string(),
             "output": to.display().to_string(),
             "format": self.to.target().name(),
-            "tensors": from.tensors().len(),
+            "tensors": written.tensors,
             "bytes": written.bytes,
             "seconds": elapsed.as_secs_f64(),
             "dropped": dropped.collect::<Vec<_>>(),

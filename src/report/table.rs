@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use converters::printable;
+
 /// Where a column's text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
@@ -27,13 +29,8 @@ impl Table {
 
     /// Adds a row, a text for each column.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells.iter().map(|cell| escape(cell)).collect());
+        self.rows.push(cells.iter().map(|cell| printable(cell)).collect());
     }
-}
-
-/// Names come from files: control characters could rewrite the terminal.
-fn escape(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 impl fmt::Display for Table {

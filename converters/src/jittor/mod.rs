@@ -8,6 +8,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
 use crate::limits;
+use crate::memory::Memory;
 use crate::objects::{self, NoStorages};
 use crate::open::Source;
 use crate::pickle;
@@ -39,7 +40,8 @@ pub(crate) fn read_plain(source: &Source) -> Result<Checkpoint> {
 }
 
 fn read_objects(source: &Source, bytes: &Bytes, format: Format) -> std::result::Result<Checkpoint, Problem> {
-    let pickle = pickle::run(bytes, "the pickle", Persistence::Forbidden)?;
+    let mut memory = Memory::of_file(bytes.len());
+    let pickle = pickle::run(bytes, "the pickle", Persistence::Forbidden, &mut memory)?;
     if pickle.len != bytes.len() {
         return Err(Problem::Contradiction {
             place: "the pickle".to_owned(),
@@ -47,5 +49,5 @@ fn read_objects(source: &Source, bytes: &Bytes, format: Format) -> std::result::
             but: format!("{} more bytes follow", bytes.len() - pickle.len),
         });
     }
-    objects::read(&source.path, format, &pickle, &mut NoStorages)
+    objects::read(&source.path, format, &pickle, memory, &mut NoStorages)
 }

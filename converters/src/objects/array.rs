@@ -1,5 +1,6 @@
 //! numpy arrays and scalars inside pickles.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use super::{Reader, Tensorlike};
 use crate::cast;
 use crate::dtype::Dtype;
 use crate::error::Problem;
+use crate::memory::hashed;
 use crate::numpy::dtype::{ArrayType, parse_descr};
 use crate::pickle::globals::Meaning;
 use crate::pickle::node::{Id, Node, Object};
@@ -25,7 +27,7 @@ struct Parts {
 
 impl Reader<'_> {
     /// The array that `object` describes.
-    pub(super) fn array(&mut self, object: &Object, name: &str) -> Result<Tensorlike, Problem> {
+    pub(super) fn array(&mut self, object: &Object, name: &dyn Display) -> Result<Tensorlike, Problem> {
         let place = format!("array `{name}`");
         let parts =
             self.parts(object).ok_or_else(|| Problem::malformed(&*place, "its state is incomplete"))?;
@@ -95,6 +97,8 @@ impl Reader<'_> {
             _ => None,
         };
         let storage = Arc::new(storage.ok_or_else(|| Problem::malformed(place, "its data are not bytes"))?);
+        let entry = size_of::<Storage>() + hashed::<(Id, Arc<Storage>)>();
+        self.memory.take(entry + place.len(), || place.to_owned())?;
         self.arrays.insert(id, storage.clone());
         Ok(storage)
     }
@@ -109,14 +113,15 @@ impl Reader<'_> {
         }
         let args = self.pickle.tuple(object.args);
         let codec = args.get(1).and_then(|codec| self.pickle.node(*codec).text());
-        if !matches!(codec.as_deref(), None | Some("latin1" | "latin-1")) {
+        let is_latin1 = matches!(codec.as_deref(), Some("latin1" | "latin-1"));
+        if !is_latin1 && args.len() > 1 {
             return Err(Problem::ForbiddenOperation {
                 place: format!("`{place}`"),
                 what: format!("_codecs.encode with the codec {codec:?}"),
             });
         }
         match args.first().map(|text| self.pickle.node(*text)) {
-            Some(Node::Text(text)) => {
+            Some(Node::Text(text)) if is_latin1 => {
                 let valid = std::str::from_utf8(text).ok().and_then(latin1_length);
                 let size =
                     valid.ok_or_else(|| Problem::malformed(&*place, "its bytes are not latin-1 text"))?;
@@ -134,13 +139,14 @@ impl Reader<'_> {
 
     /// `scalar(dtype, bytes)`: a number.
     pub(super) fn scalar(&mut self, object: &Object, path: &[Key]) -> Result<Value, Problem> {
+        self.charge_path(path)?;
         let place = join(path);
         let &[dtype, data, ..] = self.pickle.tuple(object.args) else {
             return Err(Problem::malformed(place, "a numpy scalar lacks its type or value"));
         };
         let element = match self.element_type(dtype, &place)? {
             Ok(element) => element,
-            Err(kind) => return Ok(self.collector.skip(path, format!("a numpy scalar of {kind}"))),
+            Err(kind) => return self.skip(path, format!("a numpy scalar of {kind}")),
         };
         let storage = self.array_bytes(data, &place)?;
         let mut bytes = storage.decoded()?.to_vec();

@@ -7,6 +7,7 @@ mod array;
 mod module;
 mod rebuild;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,12 +19,16 @@ use crate::dtype::Dtype;
 use crate::error::Problem;
 use crate::format::Format;
 use crate::limits;
+use crate::memory::{Memory, grown, hashed};
 use crate::pickle::Pickle;
 use crate::pickle::globals::Meaning;
 use crate::pickle::node::{Id, Node, Object};
 use crate::storage::Storage;
-use crate::tensor::View;
-use crate::value::{Dict, Key, Record, Value, join};
+use crate::tensor::{Tensor, View};
+use crate::value::{Dict, Dotted, Key, Record, Value};
+
+/// The field of a record whose state is not made of attributes.
+const STATE: &str = "state";
 
 /// What a persistent reference stands for.
 pub(crate) enum Referent {
@@ -60,7 +65,7 @@ impl Storages for NoStorages {
     }
 }
 
-/// Turns the objects of `pickle` into a checkpoint.
+/// Turns the objects of `pickle`, whose memory has been paid from `memory`, into a checkpoint.
 ///
 /// # Errors
 /// When a tensor's description is malformed or leaves its storage, its kind is not supported, or the objects
@@ -69,6 +74,7 @@ pub(crate) fn read(
     file: &Arc<Path>,
     format: Format,
     pickle: &Pickle,
+    memory: Memory,
     storages: &mut dyn Storages,
 ) -> Result<Checkpoint, Problem> {
     let mut reader = Reader {
@@ -80,6 +86,7 @@ pub(crate) fn read(
         arrays: HashMap::new(),
         visits: 0,
         text_bytes: 0,
+        memory,
     };
     let document = reader.value(pickle.root, &mut Vec::new(), 0)?;
     let Collector { tensors, notes } = reader.collector;
@@ -113,6 +120,7 @@ struct Reader<'a> {
     arrays: HashMap<Id, Arc<Storage>>,
     visits: usize,
     text_bytes: usize,
+    memory: Memory,
 }
 
 /// What an object is that stands where a tensor may stand.
@@ -123,6 +131,21 @@ enum Tensorlike {
     Skipped(String),
 }
 
+impl Tensorlike {
+    /// Memory that copies of it take beside their own structure.
+    fn memory(&self) -> usize {
+        match self {
+            Tensorlike::Tensor(view) => view.memory(),
+            Tensorlike::Skipped(reason) => 2 * reason.len(),
+        }
+    }
+}
+
+/// Memory for an entry of a dictionary, while repeated keys are found and afterwards.
+const ENTRY: usize = grown::<(Value, Key, Id)>() + hashed::<(Key, usize)>() + size_of::<(Value, Value)>();
+/// Memory for a tensor or a note in the list of them, and in the check for repeated names.
+const LEAF: usize = grown::<Tensor>() + hashed::<(&str, &Tensor)>();
+
 impl<'a> Reader<'a> {
     /// The value of node `id`; tensors below it are collected under `path`.
     fn value(&mut self, id: Id, path: &mut Vec<Key>, depth: usize) -> Result<Value, Problem> {
@@ -132,7 +155,10 @@ impl<'a> Reader<'a> {
             Node::None => Value::None,
             Node::Bool(truth) => Value::Bool(*truth),
             Node::Int(number) => Value::Int(*number),
-            Node::BigInt(number) => Value::BigInt((**number).clone()),
+            Node::BigInt(number) => {
+                self.take_memory(number.bits() as usize / 8, path)?;
+                Value::BigInt((**number).clone())
+            }
             Node::Float(number) => Value::Float(*number),
             Node::Text(_) => self.text(id, path)?,
             Node::ByteString(bytes) if bytes.is_ascii() => self.text(id, path)?,
@@ -141,12 +167,13 @@ impl<'a> Reader<'a> {
             Node::Tuple(items) => Value::Tuple(self.values(items, path, depth)?),
             Node::Set(items) => Value::Set(self.values(items, path, depth)?),
             Node::Dict(entries) => {
-                Value::Dict(Dict { ordered: false, entries: self.entries(entries, path, depth)? })
+                let entries = self.entries(entries.iter().copied(), path, depth)?;
+                Value::Dict(Dict { ordered: false, entries })
             }
-            Node::Global(_) => Value::Name(self.name(id)),
-            Node::Persistent(_) => match self.tensor(id, &join(path), depth)? {
+            Node::Global(_) => Value::Name(self.owned_name(self.name(id), path)?),
+            Node::Persistent(_) => match self.tensor(id, &Dotted(path), depth)? {
                 Some(found) => self.leaf(found, path)?,
-                None => self.collector.skip(path, "a storage that no tensor uses".to_owned()),
+                None => self.skip(path, "a storage that no tensor uses".to_owned())?,
             },
             Node::Object(object) => self.object(id, object, path, depth)?,
         })
@@ -159,7 +186,7 @@ impl<'a> Reader<'a> {
         path: &mut Vec<Key>,
         depth: usize,
     ) -> Result<Value, Problem> {
-        if let Some(found) = self.tensor(id, &join(path), depth)? {
+        if let Some(found) = self.tensor(id, &Dotted(path), depth)? {
             return self.leaf(found, path);
         }
         let arg = self.pickle.tuple(object.args).first().copied();
@@ -169,10 +196,13 @@ impl<'a> Reader<'a> {
             Some(Meaning::Tuple) => Ok(Value::Tuple(self.sequence(arg, object, path, depth)?)),
             Some(Meaning::Set) => Ok(Value::Set(self.sequence(arg, object, path, depth)?)),
             Some(Meaning::BuildList) => self.value(arg.unwrap_or(object.args), path, depth + 1),
-            Some(Meaning::Bytes | Meaning::Encode) => match self.encoded(object, path)? {
-                Some(storage) => self.bytes(storage.decoded()?, path),
-                None => self.record(object, path, depth),
-            },
+            Some(Meaning::Bytes | Meaning::Encode) => {
+                self.charge_path(path)?;
+                match self.encoded(object, path)? {
+                    Some(storage) => self.bytes(storage.decoded()?, path),
+                    None => self.record(object, path, depth),
+                }
+            }
             Some(Meaning::NumpyScalar) => self.scalar(object, path),
             _ => match self.module_tensors(id, path, depth)? {
                 Some(tensors) => self.module(id, tensors, path, depth),
@@ -182,16 +212,22 @@ impl<'a> Reader<'a> {
     }
 
     fn leaf(&mut self, found: Tensorlike, path: &[Key]) -> Result<Value, Problem> {
-        // Paths are kept with each tensor: deep ones add up like texts.
-        self.charge(size_of_val(path) + path.iter().map(Key::text_len).sum::<usize>(), path)?;
+        self.charge_path(path)?;
+        self.take_memory(LEAF + found.memory(), path)?;
         Ok(match found {
             Tensorlike::Tensor(view) => self.collector.add(path, view),
             Tensorlike::Skipped(reason) => self.collector.skip(path, reason),
         })
     }
 
+    /// Notes something that is left out.
+    fn skip(&mut self, path: &[Key], reason: String) -> Result<Value, Problem> {
+        self.leaf(Tensorlike::Skipped(reason), path)
+    }
+
     fn values(&mut self, items: &[Id], path: &mut Vec<Key>, depth: usize) -> Result<Vec<Value>, Problem> {
-        let mut values = Vec::new();
+        self.take_memory(size_of_val(items) + items.len() * size_of::<Value>(), path)?;
+        let mut values = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             path.push(Key::Index(index as i64));
             values.push(self.value(*item, path, depth + 1)?);
@@ -203,24 +239,26 @@ impl<'a> Reader<'a> {
     /// Entries of a dictionary. Of a key that occurs twice Python keeps the last value, in the first place.
     fn entries(
         &mut self,
-        entries: &[(Id, Id)],
+        entries: impl Iterator<Item = (Id, Id)>,
         path: &mut Vec<Key>,
         depth: usize,
     ) -> Result<Vec<(Value, Value)>, Problem> {
         let mut places: HashMap<Key, usize> = HashMap::new();
         let mut last: Vec<(Value, Key, Id)> = Vec::new();
         for (key, value) in entries {
-            let key = self.key(*key, path, depth)?;
+            let key = self.key(key, path, depth)?;
             let step = key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}")));
+            self.take_memory(ENTRY + 2 * step.text_len(), path)?;
             match places.get(&step).and_then(|place| last.get_mut(*place)) {
-                Some(entry) => entry.2 = *value,
+                Some(entry) => entry.2 = value,
                 None => {
                     places.insert(step.clone(), last.len());
-                    last.push((key, step, *value));
+                    last.push((key, step, value));
                 }
             }
         }
-        let mut values = Vec::new();
+        drop(places);
+        let mut values = Vec::with_capacity(last.len());
         for (key, step, value) in last {
             path.push(step);
             values.push((key, self.value(value, path, depth + 1)?));
@@ -235,7 +273,7 @@ impl<'a> Reader<'a> {
         let key = self.value(id, path, depth + 1)?;
         if self.collector.tensors.len() > tensors || matches!(key, Value::List(_) | Value::Dict(_)) {
             return Err(Problem::malformed(
-                self.place(path),
+                place(path),
                 "a dictionary key is a tensor, a list or a dictionary",
             ));
         }
@@ -247,8 +285,12 @@ impl<'a> Reader<'a> {
         let mut entries = Vec::new();
         for arg in self.pickle.tuple(object.args) {
             match self.pickle.node(*arg) {
-                Node::Dict(given) => entries.extend_from_slice(given),
+                Node::Dict(given) => {
+                    self.take_memory(given.len() * grown::<(Id, Id)>(), path)?;
+                    entries.extend_from_slice(given);
+                }
                 Node::List(pairs) => {
+                    self.take_memory(pairs.len() * grown::<(Id, Id)>(), path)?;
                     for pair in pairs {
                         let pair = match self.pickle.node(*pair) {
                             Node::List(pair) => pair,
@@ -257,10 +299,7 @@ impl<'a> Reader<'a> {
                         match pair {
                             [key, value] => entries.push((*key, *value)),
                             _ => {
-                                return Err(Problem::malformed(
-                                    self.place(path),
-                                    "a dictionary item is no pair",
-                                ));
+                                return Err(Problem::malformed(place(path), "a dictionary item is no pair"));
                             }
                         }
                     }
@@ -270,7 +309,7 @@ impl<'a> Reader<'a> {
         }
         entries.extend_from_slice(&object.entries);
         let ordered = self.pickle.meaning(object.callable) == Some(Meaning::OrderedDict);
-        Ok(Value::Dict(Dict { ordered, entries: self.entries(&entries, path, depth)? }))
+        Ok(Value::Dict(Dict { ordered, entries: self.entries(entries.into_iter(), path, depth)? }))
     }
 
     fn sequence(
@@ -292,57 +331,54 @@ impl<'a> Reader<'a> {
     /// An instance of a class that is not known: its arguments, attributes and items, as they are.
     fn record(&mut self, object: &Object, path: &mut Vec<Key>, depth: usize) -> Result<Value, Problem> {
         let (class, args) = self.constructed(object);
-        let mut fields = object.entries.clone();
-        for state in &object.state {
-            self.attributes(*state, &mut fields);
+        let class = self.owned_name(class, path)?;
+        self.take_memory(size_of::<Record>(), path)?;
+        let pickle = self.pickle;
+        let attributes_of = fields(pickle, object);
+        let mut fields = self.entries(object.entries.iter().copied().chain(attributes_of), path, depth)?;
+        for state in object.state.iter().filter(|state| attributes(pickle, **state).is_none()) {
+            self.take_memory(ENTRY + STATE.len(), path)?;
+            path.push(Key::Text(STATE.to_owned()));
+            fields.push((Value::Text(STATE.to_owned()), self.value(*state, path, depth + 1)?));
+            path.pop();
         }
-        let fields = self.entries(&fields, path, depth)?;
-        let args = self.values(&args, path, depth)?;
+        let args = self.values(args, path, depth)?;
         let items = self.values(&object.items, path, depth)?;
         Ok(Value::Record(Box::new(Record { class, args, fields, items })))
     }
 
     /// The class of an object and what its constructor was given.
-    fn constructed(&self, object: &Object) -> (String, Vec<Id>) {
+    fn constructed(&self, object: &Object) -> (Cow<'a, str>, &'a [Id]) {
         let args = self.pickle.tuple(object.args);
         match (self.pickle.meaning(object.callable), args) {
-            (Some(Meaning::Reconstructor), [class, ..]) => (self.name(*class), Vec::new()),
-            _ => (self.name(object.callable), args.to_vec()),
-        }
-    }
-
-    /// The attributes in a BUILD state: a dictionary, or a pair of one and a dictionary of slots. Any other
-    /// state stands under its own name.
-    fn attributes(&self, state: Id, fields: &mut Vec<(Id, Id)>) {
-        match self.pickle.node(state) {
-            Node::Dict(entries) => fields.extend_from_slice(entries),
-            Node::Object(object) if self.pickle.meaning(object.callable) == Some(Meaning::OrderedDict) => {
-                fields.extend_from_slice(&object.entries);
-            }
-            Node::Tuple(parts) if parts.len() == 2 => {
-                parts.iter().for_each(|part| {
-                    if let Node::Dict(entries) = self.pickle.node(*part) {
-                        fields.extend_from_slice(entries);
-                    }
-                });
-            }
-            _ => {}
+            (Some(Meaning::Reconstructor), [class, ..]) => (self.name(*class), &[]),
+            _ => (self.name(object.callable), args),
         }
     }
 
     /// The dotted name of a global, or of a class that is referred to with its source.
-    fn name(&self, id: Id) -> String {
-        if let Some(global) = self.pickle.global(id) {
-            // Python 2's name for the module of built-in classes.
-            return global.name.replacen("__builtin__.", "builtins.", 1);
+    fn name(&self, id: Id) -> Cow<'a, str> {
+        let pickle = self.pickle;
+        let global = match pickle.node(id) {
+            // References are short; a longer tuple is not worth the search.
+            Node::Persistent(reference) => {
+                pickle.tuple(*reference).iter().take(8).find_map(|item| pickle.global(*item))
+            }
+            _ => pickle.global(id),
+        };
+        let Some(global) = global else {
+            return Cow::Borrowed("an unnamed class");
+        };
+        // Python 2's name for the module of built-in classes.
+        match global.name.strip_prefix("__builtin__.") {
+            Some(name) => Cow::Owned(format!("builtins.{name}")),
+            None => Cow::Borrowed(&global.name),
         }
-        match self.pickle.node(id) {
-            Node::Persistent(reference) => match self.pickle.tuple(*reference) {
-                [_, class, ..] => self.name(*class),
-                _ => "an unnamed class".to_owned(),
-            },
-            _ => "an unnamed class".to_owned(),
-        }
+    }
+
+    fn owned_name(&mut self, name: Cow<'_, str>, path: &[Key]) -> Result<String, Problem> {
+        self.charge(name.len(), path)?;
+        Ok(name.into_owned())
     }
 
     fn text(&mut self, id: Id, path: &[Key]) -> Result<Value, Problem> {
@@ -356,7 +392,20 @@ impl<'a> Reader<'a> {
         Ok(Value::Bytes(bytes))
     }
 
+    /// Paths are kept with each tensor and note, twice: deep ones add up like texts.
+    fn charge_path(&mut self, path: &[Key]) -> Result<(), Problem> {
+        let text = path.iter().map(Key::text_len).sum::<usize>();
+        self.take_memory(text, path)?;
+        self.charge(size_of_val(path) + text, path)
+    }
+
+    /// Pays for something that is about to be built.
+    fn take_memory(&mut self, bytes: usize, path: &[Key]) -> Result<(), Problem> {
+        self.memory.take(bytes, || place(first_steps(path)))
+    }
+
     fn charge(&mut self, len: usize, path: &[Key]) -> Result<(), Problem> {
+        self.take_memory(len, path)?;
         self.text_bytes = self.text_bytes.saturating_add(len);
         self.limit(path, "the size of names and metadata", self.text_bytes, limits::MAX_METADATA_BYTES)
     }
@@ -371,12 +420,40 @@ impl<'a> Reader<'a> {
         if count <= limit {
             return Ok(());
         }
-        // Only the first steps: the path may be what is too long.
-        let place = self.place(path.get(..8).unwrap_or(path));
-        Err(Problem::Limit { place, what: what.to_owned(), limit: limit as u64 })
+        Err(Problem::Limit { place: place(first_steps(path)), what: what.to_owned(), limit: limit as u64 })
     }
+}
 
-    fn place(&self, path: &[Key]) -> String {
-        if path.is_empty() { "the root object".to_owned() } else { format!("object `{}`", join(path)) }
+/// The attributes of an object.
+fn fields<'a>(pickle: &'a Pickle, object: &'a Object) -> impl Iterator<Item = (Id, Id)> + Clone {
+    object.state.iter().filter_map(|state| attributes(pickle, *state)).flatten().flatten().copied()
+}
+
+/// The attributes in a BUILD state: a dictionary, or a pair of one and a dictionary of slots. `None` when the
+/// state is something else.
+fn attributes(pickle: &Pickle, state: Id) -> Option<[&[(Id, Id)]; 2]> {
+    let dictionary = |id| match pickle.node(id) {
+        Node::None => Some(&[][..]),
+        Node::Dict(entries) => Some(entries.as_slice()),
+        _ => None,
+    };
+    match pickle.node(state) {
+        Node::Object(object) if pickle.meaning(object.callable) == Some(Meaning::OrderedDict) => {
+            Some([&object.entries, &[]])
+        }
+        Node::Tuple(parts) => match **parts {
+            [attributes, slots] => Some([dictionary(attributes)?, dictionary(slots)?]),
+            _ => None,
+        },
+        _ => Some([dictionary(state)?, &[]]),
     }
+}
+
+/// The beginning of a path, for messages about one that is too long.
+fn first_steps(path: &[Key]) -> &[Key] {
+    path.get(..8).unwrap_or(path)
+}
+
+fn place(path: &[Key]) -> String {
+    if path.is_empty() { "the root object".to_owned() } else { format!("object `{}`", Dotted(path)) }
 }

@@ -7,9 +7,12 @@
 //! - `jittor.Module`: attributes are `Var`s and sub-modules; `Sequential` keeps its children in `layers`, which
 //!   is no part of the name; attributes that begin with `_` are left out.
 
-use super::{Reader, Tensorlike};
+use std::collections::HashSet;
+
+use super::{Reader, fields};
 use crate::error::Problem;
 use crate::limits;
+use crate::memory::{grown, hashed};
 use crate::pickle::globals::Meaning;
 use crate::pickle::node::{Id, Node, Object};
 use crate::value::{Dict, Key, Module, Value};
@@ -33,11 +36,11 @@ impl Reader<'_> {
         path: &[Key],
         depth: usize,
     ) -> Result<Option<Vec<Named>>, Problem> {
-        let Some(kind) = self.module_kind(id) else {
+        let Some(kind) = self.module_kind(id, path)? else {
             return Ok(None);
         };
         let mut tensors = Vec::new();
-        self.collect(kind, id, "", path, depth, &mut tensors)?;
+        self.collect(kind, id, &mut String::new(), path, depth, &mut tensors)?;
         // An object of another kind that happens to look like an empty module is a record.
         Ok((kind == Kind::Torch || !tensors.is_empty()).then_some(tensors))
     }
@@ -50,8 +53,9 @@ impl Reader<'_> {
         path: &mut Vec<Key>,
         depth: usize,
     ) -> Result<Value, Problem> {
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(tensors.len());
         for (name, tensor) in tensors {
+            self.take_memory(size_of::<(Value, Value)>() + 2 * name.len(), path)?;
             path.push(Key::Text(name.clone()));
             entries.push((Value::Text(name), self.value(tensor, path, depth + 1)?));
             path.pop();
@@ -60,6 +64,8 @@ impl Reader<'_> {
             return Ok(Value::None);
         };
         let (class, _) = self.constructed(object);
+        let class = self.owned_name(class, path)?;
+        self.take_memory(size_of::<Module>(), path)?;
         let attributes = self.plain_attributes(object, path, depth)?;
         Ok(Value::Module(Box::new(Module { class, state: Dict { ordered: true, entries }, attributes })))
     }
@@ -73,11 +79,13 @@ impl Reader<'_> {
         depth: usize,
     ) -> Result<Vec<(Value, Value)>, Problem> {
         let mut attributes = Vec::new();
-        for (key, value) in self.fields(object) {
-            let Some(name) = self.pickle.node(key).text().map(|name| name.into_owned()) else {
+        for (key, value) in fields(self.pickle, object) {
+            let Some(name) = self.pickle.node(key).text() else {
                 continue;
             };
-            if name.starts_with('_') || name == "training" || self.is_part(value) {
+            self.take_memory(grown::<(Value, Value)>(), path)?;
+            let name = self.owned_name(name, path)?;
+            if name.starts_with('_') || name == "training" || self.is_part(value, path)? {
                 continue;
             }
             path.push(Key::Text(name.clone()));
@@ -86,9 +94,7 @@ impl Reader<'_> {
             if self.collector.tensors.len() > tensors {
                 self.collector.tensors.truncate(tensors);
                 self.collector.notes.truncate(notes);
-                value = self
-                    .collector
-                    .skip(path, "a tensor attribute, no part of the state dictionary".to_owned());
+                value = self.skip(path, "a tensor attribute, no part of the state dictionary".to_owned())?;
             }
             path.pop();
             attributes.push((Value::Text(name), value));
@@ -97,55 +103,52 @@ impl Reader<'_> {
     }
 
     /// Whether an attribute is a part of a module that keeps its parts as attributes.
-    fn is_part(&mut self, id: Id) -> bool {
+    fn is_part(&mut self, id: Id, path: &[Key]) -> Result<bool, Problem> {
         let Node::Object(object) = self.pickle.node(id) else {
-            return false;
+            return Ok(false);
         };
-        self.pickle.meaning(object.callable) == Some(Meaning::JittorVar) || self.module_kind(id).is_some()
+        let is_var = self.pickle.meaning(object.callable) == Some(Meaning::JittorVar);
+        Ok(is_var || self.module_kind(id, path)?.is_some())
     }
 
-    fn module_kind(&mut self, id: Id) -> Option<Kind> {
-        let Node::Object(object) = self.pickle.node(id) else {
-            return None;
+    fn module_kind(&mut self, id: Id, path: &[Key]) -> Result<Option<Kind>, Problem> {
+        let pickle = self.pickle;
+        let Node::Object(object) = pickle.node(id) else {
+            return Ok(None);
         };
         let (class, _) = self.constructed(object);
         if class.starts_with("__torch__.") {
-            return Some(Kind::Script);
+            return Ok(Some(Kind::Script));
         }
-        let fields = self.fields(object);
-        // Looking at attributes is work too, and an object may be reached by many paths.
-        self.visits += fields.len();
-        let has = |name: &str| {
-            fields.iter().any(|(key, _)| self.pickle.node(*key).text().is_some_and(|key| key == name))
-        };
+        let fields = fields(pickle, object);
+        self.visit_many(fields.clone().count(), path)?;
+        let has = |name: &str| fields.clone().any(|(key, _)| pickle.node(key).is_text(name));
         if has("_parameters") || has("_modules") {
-            return Some(Kind::Torch);
+            return Ok(Some(Kind::Torch));
         }
         let holds_var = || {
-            fields.iter().any(|(_, value)| match self.pickle.node(*value) {
+            fields.clone().any(|(_, value)| match pickle.node(value) {
                 Node::Object(value) => {
                     let (class, _) = self.constructed(value);
-                    self.pickle.meaning(value.callable) == Some(Meaning::JittorVar)
-                        || class.starts_with("jittor.")
+                    pickle.meaning(value.callable) == Some(Meaning::JittorVar) || class.starts_with("jittor.")
                 }
                 _ => false,
             })
         };
-        (class.starts_with("jittor.") || holds_var()).then_some(Kind::Jittor)
+        Ok((class.starts_with("jittor.") || holds_var()).then_some(Kind::Jittor))
     }
 
-    /// The attributes of an object.
-    fn fields(&self, object: &Object) -> Vec<(Id, Id)> {
-        let mut fields = Vec::new();
-        object.state.iter().for_each(|state| self.attributes(*state, &mut fields));
-        fields
+    /// Looking at attributes is work too, and an object may be reached by many paths.
+    fn visit_many(&mut self, count: usize, path: &[Key]) -> Result<(), Problem> {
+        self.visits = self.visits.saturating_add(count);
+        self.limit(path, "the number of paths to objects", self.visits, limits::MAX_VISITS)
     }
 
     fn collect(
         &mut self,
         kind: Kind,
         id: Id,
-        prefix: &str,
+        prefix: &mut String,
         path: &[Key],
         depth: usize,
         tensors: &mut Vec<Named>,
@@ -156,57 +159,73 @@ impl Reader<'_> {
             return Ok(());
         };
         let (own, children) = match kind {
-            Kind::Torch => self.torch_parts(object),
-            Kind::Script => self.attribute_parts(object, |_| true),
-            Kind::Jittor => self.attribute_parts(object, |name| !name.starts_with('_')),
+            Kind::Torch => self.torch_parts(object, path)?,
+            Kind::Script => self.attribute_parts(object, path, |_| true)?,
+            Kind::Jittor => self.attribute_parts(object, path, |name| !name.starts_with('_'))?,
         };
         for (name, value) in own {
             let name = format!("{prefix}{name}");
             self.charge(name.len(), path)?;
-            if let Some(Tensorlike::Tensor(_)) = self.tensor(value, &name, depth)? {
+            if self.tensor(value, &name, depth)?.is_some() {
+                self.take_memory(grown::<Named>(), path)?;
                 tensors.push((name, value));
             }
         }
+        let mut below = |reader: &mut Self, (name, child): Named| {
+            let end = prefix.len();
+            prefix.push_str(&name);
+            prefix.push('.');
+            let outcome = reader.collect(kind, child, prefix, path, depth + 1, tensors);
+            prefix.truncate(end);
+            outcome
+        };
         for (name, child) in children {
             let is_layers = kind == Kind::Jittor && name == "layers" && self.is_dictionary(child);
             if is_layers {
-                for (name, child) in self.named_entries(child) {
-                    let prefix = format!("{prefix}{name}.");
-                    self.collect(kind, child, &prefix, path, depth + 1, tensors)?;
-                }
-            } else if self.module_kind(child) == Some(kind) {
-                self.collect(kind, child, &format!("{prefix}{name}."), path, depth + 1, tensors)?;
+                let layers = self.named_entries(child, path)?;
+                layers.into_iter().try_for_each(|layer| below(self, layer))?;
+            } else if self.module_kind(child, path)? == Some(kind) {
+                below(self, (name, child))?;
             }
         }
         Ok(())
     }
 
     /// Parameters and persistent buffers, then children.
-    fn torch_parts(&self, object: &Object) -> (Vec<Named>, Vec<Named>) {
-        let fields = self.fields(object);
-        let part = |wanted: &str| {
-            let found = fields
-                .iter()
-                .find(|(key, _)| self.pickle.node(*key).text().is_some_and(|name| name == wanted));
-            found.map(|(_, value)| *value)
+    fn torch_parts(&mut self, object: &Object, path: &[Key]) -> Result<(Vec<Named>, Vec<Named>), Problem> {
+        let pickle = self.pickle;
+        let part = |wanted| fields(pickle, object).find(|(key, _)| pickle.node(*key).is_text(wanted));
+        let mut named = |wanted| match part(wanted) {
+            Some((_, id)) => self.named_entries(id, path),
+            None => Ok(Vec::new()),
         };
-        let entries = |wanted| part(wanted).map(|id| self.named_entries(id)).unwrap_or_default();
-        let transient = part("_non_persistent_buffers_set").map(|set| self.texts(set)).unwrap_or_default();
-        let mut own = entries("_parameters");
-        own.extend(entries("_buffers").into_iter().filter(|(name, _)| !transient.contains(name)));
-        (own, entries("_modules"))
+        let (mut own, buffers, modules) = (named("_parameters")?, named("_buffers")?, named("_modules")?);
+        let transient = match part("_non_persistent_buffers_set") {
+            Some((_, set)) => self.texts(set, path)?,
+            None => HashSet::new(),
+        };
+        own.extend(buffers.into_iter().filter(|(name, _)| !transient.contains(name)));
+        Ok((own, modules))
     }
 
     /// Attributes that may be tensors, and those that may be modules: the same ones, told apart later.
-    fn attribute_parts(&self, object: &Object, keep: impl Fn(&str) -> bool) -> (Vec<Named>, Vec<Named>) {
-        let fields = self.fields(object);
-        let names = fields
-            .iter()
-            .filter_map(|(key, value)| Some((self.pickle.node(*key).text()?.into_owned(), *value)));
-        let objects =
-            names.filter(|(name, value)| keep(name) && matches!(self.pickle.node(*value), Node::Object(_)));
-        let objects: Vec<Named> = objects.collect();
-        (objects.clone(), objects)
+    fn attribute_parts(
+        &mut self,
+        object: &Object,
+        path: &[Key],
+        keep: impl Fn(&str) -> bool,
+    ) -> Result<(Vec<Named>, Vec<Named>), Problem> {
+        let pickle = self.pickle;
+        let mut objects = Vec::new();
+        for (key, value) in fields(pickle, object) {
+            if let (Some(name), Node::Object(_)) = (pickle.node(key).text(), pickle.node(value)) {
+                if keep(&name) {
+                    self.take_memory(2 * grown::<Named>() + name.len(), path)?;
+                    objects.push((self.owned_name(name, path)?, value));
+                }
+            }
+        }
+        Ok((objects.clone(), objects))
     }
 
     fn is_dictionary(&self, id: Id) -> bool {
@@ -218,32 +237,41 @@ impl Reader<'_> {
     }
 
     /// The text-keyed entries of a dictionary.
-    fn named_entries(&self, id: Id) -> Vec<Named> {
-        let entries = match self.pickle.node(id) {
+    fn named_entries(&mut self, id: Id, path: &[Key]) -> Result<Vec<Named>, Problem> {
+        let pickle = self.pickle;
+        let entries = match pickle.node(id) {
             Node::Dict(entries) => entries,
             Node::Object(object) => &object.entries,
-            _ => return Vec::new(),
+            _ => return Ok(Vec::new()),
         };
-        let named = entries.iter().filter_map(|(key, value)| {
-            let name = match self.pickle.node(*key) {
-                Node::Int(number) => number.to_string(),
-                other => other.text()?.into_owned(),
+        self.visit_many(entries.len(), path)?;
+        self.take_memory(entries.len() * grown::<Named>(), path)?;
+        let mut named = Vec::new();
+        for (key, value) in entries {
+            let name = match pickle.node(*key) {
+                Node::Int(number) => Some(number.to_string().into()),
+                other => other.text(),
             };
-            Some((name, *value))
-        });
-        named.collect()
+            if let Some(name) = name {
+                named.push((self.owned_name(name, path)?, *value));
+            }
+        }
+        Ok(named)
     }
 
-    /// The texts in a set, however it was written.
-    fn texts(&self, id: Id) -> Vec<String> {
-        let items = match self.pickle.node(id) {
-            Node::Set(items) | Node::List(items) => items,
-            Node::Object(object) => {
-                let inner = self.pickle.tuple(object.args).first();
-                return inner.map(|inner| self.texts(*inner)).unwrap_or_default();
-            }
-            _ => return Vec::new(),
+    /// The texts in a set or list, or in what a set is made of.
+    fn texts(&mut self, id: Id, path: &[Key]) -> Result<HashSet<String>, Problem> {
+        let pickle = self.pickle;
+        let listed = match pickle.node(id) {
+            Node::Object(object) => pickle.tuple(object.args).first().copied().unwrap_or(id),
+            _ => id,
         };
-        items.iter().filter_map(|item| Some(self.pickle.node(*item).text()?.into_owned())).collect()
+        let (Node::Set(items) | Node::List(items)) = pickle.node(listed) else {
+            return Ok(HashSet::new());
+        };
+        self.visit_many(items.len(), path)?;
+        self.take_memory(items.len() * hashed::<String>(), path)?;
+        let texts = items.iter().filter_map(|item| pickle.node(*item).text());
+        texts.map(|text| self.owned_name(text, path)).collect()
     }
 }

@@ -1,9 +1,12 @@
 //! Tensors of PyTorch and Jittor: calls of `torch._utils._rebuild_*` and `jittor_core.Var`.
 
+use std::fmt::Display;
+
 use super::{Reader, Referent, Tensorlike, TypedStorage};
 use crate::dtype::Dtype;
 use crate::error::Problem;
 use crate::limits;
+use crate::memory::hashed;
 use crate::pickle::globals::Meaning;
 use crate::pickle::node::{Id, Node, Object};
 use crate::tensor::{Change, View};
@@ -13,7 +16,12 @@ const SAVE_PLAIN: &str =
 
 impl Reader<'_> {
     /// The tensor that node `id` describes, or `None` when it is something else.
-    pub(super) fn tensor(&mut self, id: Id, name: &str, depth: usize) -> Result<Option<Tensorlike>, Problem> {
+    pub(super) fn tensor(
+        &mut self,
+        id: Id,
+        name: &dyn Display,
+        depth: usize,
+    ) -> Result<Option<Tensorlike>, Problem> {
         if let Some(found) = self.views.get(&id) {
             return Ok(Some(found.clone()));
         }
@@ -29,12 +37,19 @@ impl Reader<'_> {
             _ => None,
         };
         if let Some(found) = &found {
+            let entry = hashed::<(Id, Tensorlike)>() + found.memory();
+            self.memory.take(entry, || format!("tensor `{name}`"))?;
             self.views.insert(id, found.clone());
         }
         Ok(found)
     }
 
-    fn rebuild(&mut self, object: &Object, name: &str, depth: usize) -> Result<Option<Tensorlike>, Problem> {
+    fn rebuild(
+        &mut self,
+        object: &Object,
+        name: &dyn Display,
+        depth: usize,
+    ) -> Result<Option<Tensorlike>, Problem> {
         let pickle = self.pickle;
         let args = pickle.tuple(object.args);
         let place = || format!("tensor `{name}`");
@@ -93,7 +108,7 @@ impl Reader<'_> {
     fn with_attributes(
         &mut self,
         args: &[Id],
-        name: &str,
+        name: &dyn Display,
         depth: usize,
     ) -> Result<Option<Tensorlike>, Problem> {
         let &[callable, _, args, ..] = args else {
@@ -104,21 +119,21 @@ impl Reader<'_> {
         self.rebuild(&inner, name, depth + 1)
     }
 
-    /// `(storage, offset, size, stride, ...)`; version 3 has the element type at index 6, version 2 may have
-    /// a dictionary of conjugate and negative bits there.
-    fn strided(&mut self, object: &Object, args: &[Id], name: &str) -> Result<View, Problem> {
+    /// `(storage, offset, size, stride, requires_grad, hooks, ...)`; then version 3 has the element type, and
+    /// both may have a dictionary of conjugate and negative bits.
+    fn strided(&mut self, object: &Object, args: &[Id], name: &dyn Display) -> Result<View, Problem> {
         let place = format!("tensor `{name}`");
         let corrupt = |rule| Problem::malformed(&*place, rule);
         let &[storage, offset, size, stride, ref rest @ ..] = args else {
             return Err(corrupt("it lacks storage, offset, size or stride"));
         };
         let storage = self.storage(storage, &place)?;
-        let extra = rest.get(2).copied();
-        let dtype = match self.pickle.meaning(object.callable) {
+        let extra = |index: usize| rest.get(index).copied();
+        let (dtype, metadata) = match self.pickle.meaning(object.callable) {
             Some(Meaning::RebuildTensorV3) => {
-                extra.and_then(|dtype| self.torch_dtype(dtype)).or(storage.dtype)
+                (extra(2).and_then(|dtype| self.torch_dtype(dtype)).or(storage.dtype), extra(3))
             }
-            _ => storage.dtype,
+            _ => (storage.dtype, extra(2)),
         };
         let dtype = dtype.ok_or_else(|| {
             Problem::unsupported(&*place, "the element type of an untyped storage", SAVE_PLAIN)
@@ -130,7 +145,7 @@ impl Reader<'_> {
             place: place.clone(),
             reach: "its offset is not a position in the storage".to_owned(),
         })?;
-        let change = self.change(extra, storage.big_endian);
+        let change = self.change(metadata, storage.big_endian);
         if change.conjugate && !matches!(dtype, Dtype::C64 | Dtype::C128) || change.negate && !has_sign(dtype)
         {
             return Err(Problem::unsupported(
@@ -166,12 +181,15 @@ impl Reader<'_> {
 
     /// A tuple (or a list, or a `torch.Size`) of integers that are not negative.
     pub(super) fn sizes(&self, id: Id) -> Option<Vec<u64>> {
-        let items = match self.pickle.node(id) {
+        let listed = match self.pickle.node(id) {
+            Node::Object(object) if self.pickle.meaning(object.callable) == Some(Meaning::Tuple) => {
+                *self.pickle.tuple(object.args).first()?
+            }
+            _ => id,
+        };
+        let items = match self.pickle.node(listed) {
             Node::Tuple(items) => items,
             Node::List(items) => items.as_slice(),
-            Node::Object(object) if self.pickle.meaning(object.callable) == Some(Meaning::Tuple) => {
-                return self.sizes(*self.pickle.tuple(object.args).first()?);
-            }
             _ => return None,
         };
         items.iter().map(|item| u64::try_from(self.pickle.node(*item).int()?).ok()).collect()
@@ -194,10 +212,11 @@ impl Reader<'_> {
         change
     }
 
-    /// `('module', class, file, source)`: how old versions referred to a module's class.
+    /// `('module', class, file, source)`, in the tar archive without the tag: how old versions referred to a
+    /// module's class.
     fn is_class_reference(&self, reference: Id) -> bool {
-        let tag = self.pickle.tuple(reference).first().map(|tag| self.pickle.node(*tag));
-        tag.and_then(Node::text).as_deref() == Some("module")
+        let Some(first) = self.pickle.tuple(reference).first() else { return false };
+        self.pickle.global(*first).is_some() || self.pickle.node(*first).text().as_deref() == Some("module")
     }
 }
 

@@ -10,6 +10,7 @@ use super::node::{Id, NamedGlobal, Node, Object};
 use super::opcode as op;
 use crate::error::Problem;
 use crate::limits;
+use crate::memory::{Memory, grown, hashed};
 
 /// The objects of one pickle.
 #[derive(Debug)]
@@ -30,11 +31,16 @@ pub(crate) enum Persistence {
     Forbidden,
 }
 
-/// Runs the pickle at the start of `source`; `place` is its name in messages.
+/// Runs the pickle at the start of `source`; `place` is its name in messages, and `memory` pays for its objects.
 ///
 /// # Errors
 /// When an opcode is unknown or misused, a name is not on the allow-list, the data end, or a limit is reached.
-pub(crate) fn run(source: &Bytes, place: &str, persistence: Persistence) -> Result<Pickle, Problem> {
+pub(crate) fn run(
+    source: &Bytes,
+    place: &str,
+    persistence: Persistence,
+    memory: &mut Memory,
+) -> Result<Pickle, Problem> {
     let mut machine = Machine {
         source,
         place,
@@ -47,6 +53,7 @@ pub(crate) fn run(source: &Bytes, place: &str, persistence: Persistence) -> Resu
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        memory,
     };
     while !machine.step()? {}
     let root = machine.pop()?;
@@ -58,7 +65,7 @@ pub(crate) fn run(source: &Bytes, place: &str, persistence: Persistence) -> Resu
 /// only a pickle would.
 pub(crate) fn looks_like_text_protocol(source: &Bytes) -> bool {
     let begins = source.first().is_some_and(|first| b"(]})cIJKLMNFSVTUX".contains(first));
-    match run(source, "", Persistence::Allowed) {
+    match run(source, "", Persistence::Allowed, &mut Memory::of_file(source.len())) {
         Ok(pickle) => begins && pickle.len == source.len(),
         Err(Problem::ForbiddenGlobal { .. }) => begins,
         // Opcodes of these protocols end with a line; text rarely ends with a full stop on its own.
@@ -78,6 +85,7 @@ struct Machine<'a> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    memory: &'a mut Memory,
 }
 
 type Step<T = ()> = Result<T, Problem>;
@@ -271,12 +279,15 @@ impl Machine<'_> {
     fn push(&mut self, node: Node) -> Step {
         let id = self.nodes.len();
         self.within(id)?;
+        self.take_memory(grown::<Node>())?;
         self.nodes.push(node);
         self.push_id(id as Id)
     }
 
     fn push_id(&mut self, id: Id) -> Step {
         self.within(self.stack.len())?;
+        // From the stack it moves into a tuple, list or dictionary.
+        self.take_memory(2 * grown::<Id>())?;
         self.stack.push(id);
         Ok(())
     }
@@ -294,10 +305,11 @@ impl Machine<'_> {
     }
 
     fn push_big(&mut self, number: BigInt) -> Step {
-        self.push(match i64::try_from(&number) {
-            Ok(small) => Node::Int(small),
-            Err(_) => Node::BigInt(Box::new(number)),
-        })
+        if let Ok(small) = i64::try_from(&number) {
+            return self.push(Node::Int(small));
+        }
+        self.take_memory(size_of::<BigInt>() + number.bits() as usize / 8)?;
+        self.push(Node::BigInt(Box::new(number)))
     }
 
     /// What lies below the top mark cannot be popped.
@@ -317,6 +329,7 @@ impl Machine<'_> {
 
     fn mark(&mut self) -> Step {
         self.within(self.marks.len())?;
+        self.take_memory(grown::<usize>())?;
         self.marks.push(self.stack.len());
         Ok(())
     }
@@ -350,6 +363,7 @@ impl Machine<'_> {
         };
         let top = self.top()?;
         self.within(self.memo.len())?;
+        self.take_memory(hashed::<(u32, Id)>())?;
         self.memo.insert(key, top);
         Ok(())
     }
@@ -399,6 +413,7 @@ impl Machine<'_> {
 
     fn string_line(&mut self) -> Step {
         let line = self.line()?;
+        self.take_memory(size_of::<Bytes>() + line.len())?;
         let quoted = match &*line {
             [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] => Some(inner),
             _ => None,
@@ -410,6 +425,8 @@ impl Machine<'_> {
 
     fn unicode_line(&mut self) -> Step {
         let line = self.line()?;
+        // Latin-1 characters become two bytes.
+        self.take_memory(size_of::<Bytes>() + 2 * grown::<u8>() * line.len())?;
         let text = raw_unicode(&line).ok_or_else(|| self.corrupt("an escape sequence is malformed"))?;
         self.push(Node::Text(text.into()))
     }
@@ -481,6 +498,8 @@ impl Machine<'_> {
                     offset: self.opcode_at as u64,
                     place: self.place.to_owned(),
                 })?;
+                self.take_memory(grown::<NamedGlobal>() + hashed::<((String, String), u32)>())?;
+                self.take_memory(2 * full.len())?;
                 let number = self.globals.len() as u32;
                 self.globals.push(NamedGlobal { name: full, meaning });
                 self.global_numbers.insert(key, number);
@@ -509,6 +528,7 @@ impl Machine<'_> {
         if !matches!(self.node(args)?, Node::Tuple(_)) {
             return Err(self.corrupt("the arguments of a call are not a tuple"));
         }
+        self.take_memory(size_of::<Object>())?;
         let object = Object { callable, args, state: Vec::new(), entries: Vec::new(), items: Vec::new() };
         self.push(Node::Object(Box::new(object)))
     }
@@ -550,6 +570,7 @@ impl Machine<'_> {
     fn build(&mut self) -> Step {
         let state = self.pop()?;
         let target = self.top()?;
+        self.take_memory(2 * grown::<Id>())?;
         match self.nodes.get_mut(target as usize) {
             Some(Node::Object(object)) => object.state.push(state),
             Some(Node::Global(_)) => {
@@ -596,6 +617,12 @@ impl Machine<'_> {
             what: "the number of objects".to_owned(),
             limit: limits::MAX_PICKLE_OBJECTS as u64,
         })
+    }
+
+    /// Pays for something that is about to be built.
+    fn take_memory(&mut self, bytes: usize) -> Step {
+        let (place, at) = (self.place, self.opcode_at);
+        self.memory.take(bytes, || format!("{place} at byte {at}"))
     }
 
     fn short_integer(&self, len: usize) -> Step {
@@ -726,7 +753,8 @@ mod tests {
     use super::*;
 
     fn run_bytes(bytes: &'static [u8]) -> Result<Pickle, Problem> {
-        run(&Bytes::from_static(bytes), "pickle", Persistence::Forbidden)
+        let memory = &mut Memory::of_file(bytes.len());
+        run(&Bytes::from_static(bytes), "pickle", Persistence::Forbidden, memory)
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl Node {
         }
     }
 
+    /// Whether the node is this ASCII text.
+    pub(crate) fn is_text(&self, wanted: &str) -> bool {
+        matches!(self, Node::Text(text) | Node::ByteString(text) if text == wanted)
+    }
+
     /// The node as an integer; booleans count, as in Python.
     pub(crate) fn int(&self) -> Option<i64> {
         match self {

@@ -24,8 +24,13 @@ pub(crate) fn recognises(bytes: &[u8]) -> bool {
         // Seven bytes of a length: too short for anything, but not text.
         return bytes.len() == PREFIX - 1 && bytes.ends_with(&[0, 0, 0]);
     };
-    let plausible = u64::from_le_bytes(*length) <= bytes.len() as u64;
-    rest.first() == Some(&b'{') || (rest.first().is_some_and(|byte| b"[\"".contains(byte)) && plausible)
+    let length = u64::from_le_bytes(*length);
+    match rest.first() {
+        // A length may begin like a pickle, with 0x80; no pickle has four zeros before its first brace.
+        Some(b'{') => bytes.first() != Some(&0x80) || length <= u32::MAX.into(),
+        Some(b'[' | b'"') => length <= bytes.len() as u64,
+        _ => false,
+    }
 }
 
 /// Reads a safetensors file. The entries must tile the data without hole or overlap.

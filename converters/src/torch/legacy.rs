@@ -11,6 +11,7 @@ use super::reference::{StorageReference, key_text};
 use crate::checkpoint::Checkpoint;
 use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
+use crate::memory::Memory;
 use crate::objects::{self, Referent, Storages, TypedStorage};
 use crate::open::Source;
 use crate::pickle::machine::Persistence;
@@ -28,7 +29,8 @@ const MAGIC_PICKLE_LEN: usize = 64;
 /// Whether the first pickle is the magic number.
 pub(crate) fn recognises(bytes: &Bytes) -> bool {
     let head = bytes.slice(..bytes.len().min(MAGIC_PICKLE_LEN));
-    let magic = pickle::run(&head, "the magic number", Persistence::Forbidden);
+    let memory = &mut Memory::of_file(head.len());
+    let magic = pickle::run(&head, "the magic number", Persistence::Forbidden, memory);
     magic.is_ok_and(|magic| match magic.node(magic.root) {
         Node::BigInt(number) => **number == BigInt::from(MAGIC),
         _ => false,
@@ -44,7 +46,8 @@ pub(crate) fn read(source: &Source) -> Result<Checkpoint> {
 }
 
 fn read_stream(source: &Source) -> std::result::Result<Checkpoint, Problem> {
-    let mut stream = Stream { bytes: source.bytes.clone(), at: 0 };
+    let memory = Memory::of_file(source.bytes.len());
+    let mut stream = Stream { bytes: source.bytes.clone(), at: 0, memory };
     stream.pickle("the magic number")?;
     let version = stream.pickle("the protocol version")?;
     if version.node(version.root).int() != Some(VERSION) {
@@ -58,17 +61,19 @@ fn read_stream(source: &Source) -> std::result::Result<Checkpoint, Problem> {
     let pickle = stream.pickle("the objects' pickle")?;
     let keys = stream.pickle("the list of storages")?;
     let mut blocks = Blocks { storages: stream.storages(source, &pickle, &keys)? };
-    objects::read(&source.path, Format::TorchLegacy, &pickle, &mut blocks)
+    objects::read(&source.path, Format::TorchLegacy, &pickle, stream.memory, &mut blocks)
 }
 
 struct Stream {
     bytes: Bytes,
     at: usize,
+    memory: Memory,
 }
 
 impl Stream {
     fn pickle(&mut self, place: &str) -> std::result::Result<Pickle, Problem> {
-        let pickle = pickle::run(&self.bytes.slice(self.at..), place, Persistence::Allowed)?;
+        let pickle =
+            pickle::run(&self.bytes.slice(self.at..), place, Persistence::Allowed, &mut self.memory)?;
         self.at += pickle.len;
         Ok(pickle)
     }

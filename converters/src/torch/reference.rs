@@ -37,7 +37,8 @@ impl StorageReference {
         if pickle.node(tag).text().as_deref() != Some("storage") {
             return Err(corrupt("it does not refer to a storage"));
         }
-        let key = key_text(pickle, key).ok_or_else(|| corrupt("its key is neither text nor number"))?;
+        let key =
+            key_text(pickle, key).ok_or_else(|| corrupt("its key is neither short text nor a number"))?;
         let dtype = dtype(pickle, class, &key)?;
         let elements = pickle.node(elements).int().and_then(|count| u64::try_from(count).ok());
         let elements = elements.ok_or_else(|| corrupt("its element count is no count"))?;
@@ -59,10 +60,14 @@ impl StorageReference {
     }
 }
 
+/// Longest storage key: they are numbers, of PyTorch's counters or of pointers.
+const MAX_KEY: usize = 1024;
+
 /// A storage key as text.
 pub(super) fn key_text(pickle: &Pickle, id: Id) -> Option<String> {
     match pickle.node(id) {
         Node::Int(number) => Some(number.to_string()),
+        Node::Text(text) | Node::ByteString(text) if text.len() > MAX_KEY => None,
         other => other.text().map(|text| text.into_owned()),
     }
 }

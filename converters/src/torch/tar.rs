@@ -12,6 +12,7 @@ use crate::checkpoint::Checkpoint;
 use crate::dtype::Dtype;
 use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
+use crate::memory::Memory;
 use crate::objects::{self, Referent, Storages};
 use crate::open::Source;
 use crate::pickle::globals::Meaning;
@@ -40,8 +41,9 @@ fn read_members(source: &Source) -> std::result::Result<Checkpoint, Problem> {
     let storages = read_storages(source, Member::new("member `storages`", member("storages")?))?;
     let mut tensors =
         Tensors { views: read_tensors(&storages, Member::new("member `tensors`", member("tensors")?))? };
-    let pickle = Member::new("member `pickle`", member("pickle")?).pickle()?;
-    objects::read(&source.path, Format::TorchTar, &pickle, &mut tensors)
+    let mut objects = Member::new("member `pickle`", member("pickle")?);
+    let pickle = objects.pickle()?;
+    objects::read(&source.path, Format::TorchTar, &pickle, objects.memory, &mut tensors)
 }
 
 /// The members' contents, as slices of the file.
@@ -68,15 +70,18 @@ struct Member {
     place: &'static str,
     bytes: Bytes,
     at: usize,
+    memory: Memory,
 }
 
 impl Member {
     fn new(place: &'static str, bytes: Bytes) -> Self {
-        Member { place, bytes, at: 0 }
+        let memory = Memory::of_file(bytes.len());
+        Member { place, bytes, at: 0, memory }
     }
 
     fn pickle(&mut self) -> std::result::Result<Pickle, Problem> {
-        let pickle = pickle::run(&self.bytes.slice(self.at..), self.place, Persistence::Allowed)?;
+        let pickle =
+            pickle::run(&self.bytes.slice(self.at..), self.place, Persistence::Allowed, &mut self.memory)?;
         self.at += pickle.len;
         Ok(pickle)
     }
@@ -177,9 +182,10 @@ fn read_tensors(
             what: format!("storage `{storage}`"),
             wanted_by: format!("tensor {key}"),
         })?;
-        let dimensions = member.number()? & 0xffff_ffff;
+        let dimensions = member.take(8)?;
+        let dimensions = dimensions.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).unwrap_or_default();
         let mut numbers =
-            |count: u64| (0..count).map(|_| member.number()).collect::<std::result::Result<Vec<_>, _>>();
+            |count: u32| (0..count).map(|_| member.number()).collect::<std::result::Result<Vec<_>, _>>();
         let shape = numbers(dimensions)?.into_iter().map(|size| size as usize).collect();
         let strides = numbers(dimensions)?;
         let start = numbers(1)?.first().copied().unwrap_or(0).saturating_add(window.start);

@@ -10,6 +10,7 @@ use crate::checkpoint::Checkpoint;
 use crate::dtype::Dtype;
 use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
+use crate::memory::Memory;
 use crate::objects::{self, Referent, Storages, TypedStorage};
 use crate::open::Source;
 use crate::pickle::machine::Persistence;
@@ -37,16 +38,16 @@ fn read_archive(source: &Source, archive: &Archive) -> std::result::Result<Check
         false => Format::TorchZip,
     };
     let content = archive.content(entry)?;
-    let pickle = pickle::run(&content, &format!("record `{}`", entry.name), Persistence::Allowed)?;
+    let place = format!("record `{}`", entry.name);
+    let mut memory = Memory::of_file(source.bytes.len());
+    memory.take(content.len(), || place.clone())?;
+    let pickle = pickle::run(&content, &place, Persistence::Allowed, &mut memory)?;
     if pickle.len != content.len() {
-        return Err(Problem::malformed(
-            format!("record `{}`", entry.name),
-            "bytes follow the end of the pickle",
-        ));
+        return Err(Problem::malformed(place, "bytes follow the end of the pickle"));
     }
     let big_endian = big_endian(archive, prefix)?;
     let mut storages = Records { archive, prefix, big_endian, known: HashMap::new() };
-    objects::read(&source.path, format, &pickle, &mut storages)
+    objects::read(&source.path, format, &pickle, memory, &mut storages)
 }
 
 /// The only `data.pkl`: with two of them, two readers would see two checkpoints.

@@ -3,9 +3,11 @@
 //! What the target cannot hold (instances of unknown classes, for the most part) is left out and noted. In a
 //! list its place is kept by `None`.
 
-use crate::checkpoint::Note;
+use std::collections::HashSet;
+
+use crate::checkpoint::{Checkpoint, Note};
 use crate::pickle::write::PickleWriter;
-use crate::value::{Dict, Key, Module, Value, join};
+use crate::value::{Dict, Key, Module, Record, Value, join};
 
 /// Writes the tree; `tensor` writes the tensor with a given index.
 pub(super) struct DocumentWriter<'a, T> {
@@ -15,11 +17,25 @@ pub(super) struct DocumentWriter<'a, T> {
     pub(super) dropped: &'a mut Vec<Note>,
     /// Whether names such as `torch.float32` can be read back.
     pub(super) torch_names: bool,
+    /// Tensors written so far.
+    pub(super) written: HashSet<usize>,
 }
 
 impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
+    /// Writes the whole tree; returns the end of the pickle and the number of tensors in it. Tensors that could
+    /// not be written are noted.
+    pub(super) fn finish(mut self, checkpoint: &Checkpoint) -> (Vec<u8>, usize) {
+        self.value(checkpoint.document(), &mut Vec::new());
+        for (index, tensor) in checkpoint.tensors().iter().enumerate() {
+            if !self.written.contains(&index) {
+                self.drop(tensor.path(), "a tensor that only an instance of its class can hold".to_owned());
+            }
+        }
+        (self.pickle.finish(), self.written.len())
+    }
+
     /// Writes `value`, which stands at `path`.
-    pub(super) fn value(&mut self, value: &Value, path: &mut Vec<Key>) {
+    fn value(&mut self, value: &Value, path: &mut Vec<Key>) {
         match value {
             Value::None => self.pickle.none(),
             Value::Bool(truth) => self.pickle.bool(*truth),
@@ -28,7 +44,10 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
             Value::Float(number) => self.pickle.float(*number),
             Value::Text(text) => self.pickle.text(text),
             Value::Bytes(bytes) => self.pickle.bytes(bytes),
-            Value::Tensor(index) => (self.tensor)(&mut self.pickle, *index),
+            Value::Tensor(index) => {
+                self.written.insert(*index);
+                (self.tensor)(&mut self.pickle, *index);
+            }
             Value::Name(name) => match name.split_once('.') {
                 Some((module, name)) if self.is_torch_dtype(value) => self.pickle.global(module, name),
                 _ => self.pickle.none(),
@@ -50,7 +69,8 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
             }
             Value::Dict(dict) => self.dict(dict, path),
             Value::Module(module) => self.module(module, path),
-            Value::Record(_) | Value::Skipped(_) => self.pickle.none(),
+            Value::Record(record) => self.record(record, path),
+            Value::Skipped(_) => self.pickle.none(),
         }
     }
 
@@ -92,6 +112,24 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
         }
     }
 
+    /// An instance cannot be written. One that holds tensors becomes the dictionary of its attributes, or the
+    /// list of its items, so that they are not lost.
+    fn record(&mut self, record: &Record, path: &mut Vec<Key>) {
+        let entries = &record.fields;
+        if entries.iter().any(|(_, value)| value.holds_tensor()) {
+            self.drop(
+                path,
+                format!("the class {}: its attributes are written as a dictionary", record.class),
+            );
+            self.dict(&Dict { ordered: false, entries: entries.clone() }, path);
+        } else if record.items.iter().any(Value::holds_tensor) {
+            self.drop(path, format!("the class {}: its items are written as a list", record.class));
+            self.value(&Value::List(record.items.clone()), path);
+        } else {
+            self.pickle.none();
+        }
+    }
+
     fn can_hold_key(&mut self, key: &Value, path: &[Key]) -> bool {
         let plain = !matches!(key, Value::Record(_) | Value::Name(_) | Value::Skipped(_) | Value::Set(_));
         if !plain {
@@ -103,6 +141,7 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
     /// Whether the value can be written; notes it when not.
     fn can_hold(&mut self, value: &Value, path: &[Key]) -> bool {
         let reason = match value {
+            Value::Record(_) if value.holds_tensor() => return true,
             Value::Record(record) => format!("an instance of {}", record.class),
             Value::Name(_) if self.is_torch_dtype(value) => return true,
             Value::Name(name) => format!("the class or function {name}"),

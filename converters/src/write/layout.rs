@@ -46,12 +46,14 @@ pub(super) struct Plan {
     parts: Vec<(u64, Content)>,
     len: u64,
     tail: Tail,
+    /// Number of named tensors; tied ones share a part.
+    pub(super) tensors: usize,
 }
 
 impl Plan {
-    /// An empty file.
-    pub(super) fn new() -> Plan {
-        Plan { parts: Vec::new(), len: 0, tail: Tail::None }
+    /// An empty file, to hold so many named tensors.
+    pub(super) fn new(tensors: usize) -> Plan {
+        Plan { parts: Vec::new(), len: 0, tail: Tail::None, tensors }
     }
 
     /// Appends bytes.

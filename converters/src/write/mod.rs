@@ -19,6 +19,7 @@ use crate::cast::CastReport;
 use crate::checkpoint::{Checkpoint, Note};
 use crate::dtype::Dtype;
 use crate::error::{InFile, Problem, Result};
+use crate::safetensors::header::METADATA;
 use crate::tensor::Tensor;
 use output::Output;
 
@@ -75,6 +76,8 @@ pub struct Options<'a> {
 pub struct Written {
     /// Size of the file in bytes.
     pub bytes: u64,
+    /// Number of tensors written.
+    pub tensors: usize,
     /// What was left out, and why.
     pub dropped: Vec<Note>,
     /// Tensors whose values changed in a cast.
@@ -89,6 +92,7 @@ pub struct Written {
 pub fn write(checkpoint: &Checkpoint, target: Target, path: &Path, options: Options<'_>) -> Result<Written> {
     let tensors = Tensors { all: checkpoint.tensors(), dtype: options.dtype };
     tensors.check_dtypes(target).in_file(checkpoint.path())?;
+    tensors.check_names(target).in_file(checkpoint.path())?;
     let mut dropped = checkpoint.notes().to_vec();
     let plan = match target {
         Target::Safetensors => safetensors::plan(checkpoint, tensors, &mut dropped),
@@ -96,12 +100,13 @@ pub fn write(checkpoint: &Checkpoint, target: Target, path: &Path, options: Opti
         Target::Jittor => pickle::plan(checkpoint, tensors, &mut dropped),
         Target::Npz => npz::plan(checkpoint, tensors, &mut dropped),
     };
+    let written = plan.tensors;
     let output = Output::create(path)?;
     let (bytes, reports) = plan.run(checkpoint, tensors, &output, options.progress)?;
     output.finish()?;
     let casts = tensors.all.iter().zip(reports).filter(|(_, report)| *report != CastReport::default());
     let casts = casts.map(|(tensor, report)| (tensor.name().to_owned(), report)).collect();
-    Ok(Written { bytes, dropped, casts })
+    Ok(Written { bytes, tensors: written, dropped, casts })
 }
 
 /// The tensors to write, in the type they are to be written in.
@@ -118,6 +123,22 @@ impl Tensors<'_> {
 
     fn byte_len(&self, tensor: &Tensor) -> u64 {
         tensor.elements() * self.dtype(tensor).size() as u64
+    }
+
+    /// A few names mean something to a format, or are too long for it.
+    fn check_names(&self, target: Target) -> std::result::Result<(), Problem> {
+        let fault = |name: &str| match target {
+            Target::Safetensors if name == METADATA => Some("the format keeps this name for metadata"),
+            Target::Npz if name.len() > zip::MAX_NAME - npz::EXTENSION.len() => {
+                Some("the name is longer than a zip archive allows")
+            }
+            _ => None,
+        };
+        let unfit = self.all.iter().find_map(|tensor| Some((tensor, fault(tensor.name())?)));
+        unfit.map_or(Ok(()), |(tensor, why)| {
+            let name = tensor.name().chars().take(80).collect();
+            Err(Problem::NameNotWritable { tensor: name, format: target.name(), why })
+        })
     }
 
     fn check_dtypes(&self, target: Target) -> std::result::Result<(), Problem> {

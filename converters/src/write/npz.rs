@@ -9,6 +9,7 @@ use crate::numpy::{dtype::descr, npy};
 use crate::tensor::Tensor;
 use crate::value::{Key, Value, join};
 
+pub(super) const EXTENSION: &str = ".npy";
 /// numpy pads its headers so that the elements begin at a multiple of this.
 const ALIGNMENT: usize = 64;
 
@@ -16,13 +17,13 @@ const ALIGNMENT: usize = 64;
 pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
     safetensors::drop_header(checkpoint, dropped, "a numpy archive");
     drop_metadata(checkpoint.document(), &mut Vec::new(), dropped);
-    let (mut plan, mut zip) = (Plan::new(), Zip::default());
+    let (mut plan, mut zip) = (Plan::new(tensors.all.len()), Zip::default());
     for (index, tensor) in tensors.all.iter().enumerate() {
         let header = header(tensor, descr(tensors.dtype(tensor)).unwrap_or_default());
         let len = header.len() as u64;
         let contents =
             vec![(Content::Bytes(header), len), (Content::Tensor(index), tensors.byte_len(tensor))];
-        zip.record(&mut plan, &format!("{}.npy", tensor.name()), ALIGNMENT as u64, contents);
+        zip.record(&mut plan, &format!("{}{EXTENSION}", tensor.name()), ALIGNMENT as u64, contents);
     }
     zip.finish(&mut plan);
     plan

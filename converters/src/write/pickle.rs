@@ -3,6 +3,8 @@
 //! `jt.load` returns arrays as they are and `Module.load_parameters` takes them. Wrapping them in `jittor.Var`
 //! would narrow `f64` and `i64` when the file is read, and need Jittor to read it at all.
 
+use std::collections::HashSet;
+
 use super::Tensors;
 use super::document::DocumentWriter;
 use super::layout::{Plan, Tail};
@@ -15,8 +17,8 @@ use crate::tensor::Tensor;
 /// Lays the pickle out: its opcodes and, in between, the elements.
 pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
     safetensors::drop_header(checkpoint, dropped, "a pickle");
-    let mut plan = Plan::new();
-    let mut document = DocumentWriter {
+    let mut plan = Plan::new(checkpoint.tensors().len());
+    let document = DocumentWriter {
         pickle: PickleWriter::new(4),
         tensor: |pickle: &mut PickleWriter, index: usize| {
             let Some(tensor) = tensors.all.get(index) else {
@@ -30,10 +32,11 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
         },
         dropped,
         torch_names: false,
+        written: HashSet::new(),
     };
-    document.value(checkpoint.document(), &mut Vec::new());
-    let rest = document.pickle.finish();
+    let (rest, written) = document.finish(checkpoint);
     plan.bytes(rest);
+    plan.tensors = written;
     plan.set_tail(Tail::JittorTrailer);
     plan
 }

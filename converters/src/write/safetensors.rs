@@ -44,7 +44,7 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
     let mut text = Json::Object(header).to_string().into_bytes();
     text.resize(text.len().next_multiple_of(ALIGNMENT), b' ');
 
-    let mut plan = Plan::new();
+    let mut plan = Plan::new(tensors.all.len());
     plan.bytes([&(text.len() as u64).to_le_bytes(), &*text].concat());
     for index in order {
         plan.tensor(index, tensors.all.get(index).map_or(0, |tensor| tensors.byte_len(tensor)));

@@ -1,5 +1,7 @@
 //! The zip archive as `torch.save` writes it, readable with `weights_only=True`.
 
+use std::collections::{HashMap, HashSet};
+
 use super::document::DocumentWriter;
 use super::layout::{Content, Plan};
 use super::zip::Zip;
@@ -18,16 +20,15 @@ const PREFIX: &str = "archive";
 pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
     safetensors::drop_header(checkpoint, dropped, "a PyTorch archive");
     let mut storages: Vec<usize> = Vec::new();
-    let mut document = DocumentWriter {
+    let mut keys = HashMap::new();
+    let document = DocumentWriter {
         pickle: PickleWriter::new(2),
         tensor: |pickle: &mut PickleWriter, index: usize| {
             let Some(tensor) = tensors.all.get(index) else {
                 return pickle.none();
             };
             // Tied weights stay tied: one storage under two names.
-            let same =
-                |other: &usize| tensors.all.get(*other).is_some_and(|other| other.is_same_view(tensor));
-            let key = storages.iter().position(same).unwrap_or_else(|| {
+            let key = *keys.entry(tensor.identity()).or_insert_with(|| {
                 storages.push(index);
                 storages.len() - 1
             });
@@ -35,11 +36,11 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
         },
         dropped,
         torch_names: true,
+        written: HashSet::new(),
     };
-    document.value(checkpoint.document(), &mut Vec::new());
-    let pickle = document.pickle.finish();
+    let (pickle, written) = document.finish(checkpoint);
 
-    let (mut plan, mut zip) = (Plan::new(), Zip::default());
+    let (mut plan, mut zip) = (Plan::new(written), Zip::default());
     let mut small = |name: &str, content: Vec<u8>, plan: &mut Plan| {
         let len = content.len() as u64;
         zip.record(plan, &format!("{PREFIX}/{name}"), ALIGNMENT, vec![(Content::Bytes(content), len)]);

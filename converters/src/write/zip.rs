@@ -12,6 +12,8 @@ const LOCAL_LEN: u64 = 30;
 const ZIP64_LEN: u64 = 20;
 /// General-purpose flag 11: names are UTF-8.
 const UTF8: u16 = 0x0800;
+/// The longest name of a record.
+pub(super) const MAX_NAME: usize = 0xffff;
 /// The version that introduced zip64.
 const VERSION: u16 = 45;
 /// 1980-01-01, the earliest date: files do not differ because of the clock.
