@@ -33,6 +33,11 @@ impl Memory {
         let what = format!("memory for {} bytes of objects", self.taken);
         Err(Problem::Limit { place: place(), what, limit: self.limit })
     }
+
+    /// Gives back what was taken for something that is no longer there.
+    pub(crate) fn give_back(&mut self, bytes: usize) {
+        self.taken = self.taken.saturating_sub(bytes as u64);
+    }
 }
 
 /// Bytes for each element of a vector that grows: while it moves to twice its room, both are there.

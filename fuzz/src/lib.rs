@@ -22,7 +22,12 @@ pub fn check(name: &str, bytes: Vec<u8>) {
     let bound = limits::MAX_DECODED_RATIO * bytes.len() as u64 + limits::MAX_DECODED_BASE;
     let opened = within(bound, "opening", || open_bytes(path, bytes));
     match opened {
-        Ok(checkpoint) => within(bound + limits::MAX_EXPANDED_BYTES, "reading", || read(&checkpoint)),
+        Ok(checkpoint) => {
+            let read_bound = bound + limits::MAX_EXPANDED_BYTES.max(limits::MAX_INFLATED_STORAGE);
+            within(read_bound, "reading", || read(&checkpoint));
+            json::describe(&checkpoint.metadata());
+            checkpoint.aliases();
+        }
         Err(error) => drop((error.class(), error.to_string())),
     }
 }
@@ -38,8 +43,6 @@ fn within<T>(bound: u64, what: &str, step: impl FnOnce() -> T) -> T {
 }
 
 fn read(checkpoint: &Checkpoint) {
-    json::describe(&checkpoint.metadata());
-    checkpoint.aliases();
     let total: u64 = checkpoint.tensors().iter().map(|tensor| tensor.byte_len()).sum();
     if total > MAX_READ {
         return;

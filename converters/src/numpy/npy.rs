@@ -16,6 +16,8 @@ use crate::tensor::{Change, Tensor, View};
 use crate::value::{Dict, Value};
 
 pub(crate) const MAGIC: &[u8; 6] = b"\x93NUMPY";
+/// Longest header, with what stands before it; numpy itself refuses headers over 10,000 bytes.
+pub(crate) const MAX_HEADER: usize = 1 << 16;
 
 /// Where the elements begin and what they are.
 pub(crate) struct Array {
@@ -81,6 +83,13 @@ impl Array {
         let header_len = header_len.ok_or_else(|| cut(header_start))? as usize;
         let data_start = header_start + header_len;
         let header = bytes.get(header_start..data_start).ok_or_else(|| cut(data_start))?;
+        if data_start > MAX_HEADER {
+            return Err(Problem::Limit {
+                place: format!("the header of {place}"),
+                what: format!("its length of {header_len} bytes"),
+                limit: MAX_HEADER as u64,
+            });
+        }
         let text = std::str::from_utf8(header).map_err(|_| corrupt("it is not text"))?;
         let header = literal::header(text)
             .ok_or_else(|| corrupt("it is not a dictionary of descr, fortran_order and shape"))?;

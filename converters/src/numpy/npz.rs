@@ -4,14 +4,12 @@ use crate::archive::{Archive, Entry};
 use crate::checkpoint::{Checkpoint, Note};
 use crate::error::{ErrorClass, InFile, Problem, Result};
 use crate::format::Format;
-use crate::numpy::npy::Array;
+use crate::numpy::npy::{Array, MAX_HEADER};
 use crate::open::Source;
 use crate::tensor::{Tensor, View};
 use crate::value::{Dict, Key, Value};
 
 const EXTENSION: &str = ".npy";
-/// Bytes in which the header must end; numpy itself refuses headers over 10,000.
-const MAX_HEADER: u64 = 1 << 16;
 
 /// Whether the archive has array files.
 pub(crate) fn recognises(archive: &Archive) -> bool {
@@ -50,7 +48,7 @@ fn view(archive: &Archive, entry: &Entry) -> std::result::Result<View, Problem> 
     let storage = archive.storage(entry);
     let place = storage.place().to_owned();
     let mut head = Vec::new();
-    storage.stream::<Problem>(0, storage.len().min(MAX_HEADER), &mut |chunk| {
+    storage.stream::<Problem>(0, storage.len().min(MAX_HEADER as u64), &mut |chunk| {
         head.extend_from_slice(chunk);
         Ok(())
     })?;

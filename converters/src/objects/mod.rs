@@ -141,8 +141,9 @@ impl Tensorlike {
     }
 }
 
-/// Memory for an entry of a dictionary, while repeated keys are found and afterwards.
-const ENTRY: usize = grown::<(Value, Key, Id)>() + hashed::<(Key, usize)>() + size_of::<(Value, Value)>();
+/// Memory for an entry of a dictionary, and beside it while repeated keys are looked for.
+const ENTRY: usize = size_of::<(Value, Value)>();
+const ENTRY_SEARCH: usize = grown::<(Value, Key, Id)>() + hashed::<(Key, usize)>();
 /// Memory for a tensor or a note in the list of them, and in the check for repeated names.
 const LEAF: usize = grown::<Tensor>() + hashed::<(&str, &Tensor)>();
 
@@ -245,10 +246,13 @@ impl<'a> Reader<'a> {
     ) -> Result<Vec<(Value, Value)>, Problem> {
         let mut places: HashMap<Key, usize> = HashMap::new();
         let mut last: Vec<(Value, Key, Id)> = Vec::new();
+        let mut searched = 0;
         for (key, value) in entries {
             let key = self.key(key, path, depth)?;
             let step = key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}")));
-            self.take_memory(ENTRY + 2 * step.text_len(), path)?;
+            let search = ENTRY_SEARCH + 2 * step.text_len();
+            searched += search;
+            self.take_memory(ENTRY + search, path)?;
             match places.get(&step).and_then(|place| last.get_mut(*place)) {
                 Some(entry) => entry.2 = value,
                 None => {
@@ -264,6 +268,7 @@ impl<'a> Reader<'a> {
             values.push((key, self.value(value, path, depth + 1)?));
             path.pop();
         }
+        self.memory.give_back(searched);
         Ok(values)
     }
 

@@ -218,11 +218,10 @@ impl Reader<'_> {
         let pickle = self.pickle;
         let mut objects = Vec::new();
         for (key, value) in fields(pickle, object) {
-            if let (Some(name), Node::Object(_)) = (pickle.node(key).text(), pickle.node(value)) {
-                if keep(&name) {
-                    self.take_memory(2 * grown::<Named>() + name.len(), path)?;
-                    objects.push((self.owned_name(name, path)?, value));
-                }
+            let name = pickle.node(key).text().filter(|name| keep(name));
+            if let (Some(name), Node::Object(_)) = (name, pickle.node(value)) {
+                self.take_memory(2 * grown::<Named>() + name.len(), path)?;
+                objects.push((self.owned_name(name, path)?, value));
             }
         }
         Ok((objects.clone(), objects))

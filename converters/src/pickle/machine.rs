@@ -5,22 +5,13 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use num_bigint::BigInt;
 
-use super::globals::{self, Meaning};
-use super::node::{Id, NamedGlobal, Node, Object};
+use super::escape::{raw_unicode, unescape};
+use super::globals;
+use super::node::{Id, NamedGlobal, Node, Object, Pickle};
 use super::opcode as op;
 use crate::error::Problem;
 use crate::limits;
 use crate::memory::{Memory, grown, hashed};
-
-/// The objects of one pickle.
-#[derive(Debug)]
-pub(crate) struct Pickle {
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) globals: Vec<NamedGlobal>,
-    pub(crate) root: Id,
-    /// Bytes up to and including STOP.
-    pub(crate) len: usize,
-}
 
 /// Who may answer persistent references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -651,103 +642,6 @@ impl Problem {
     }
 }
 
-/// The bytes of a quoted Python 2 string.
-fn unescape(quoted: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(quoted.len());
-    let mut rest = quoted;
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        if *byte != b'\\' {
-            bytes.push(*byte);
-            continue;
-        }
-        let (escape, after) = rest.split_first()?;
-        rest = after;
-        match escape {
-            b'n' => bytes.push(b'\n'),
-            b't' => bytes.push(b'\t'),
-            b'r' => bytes.push(b'\r'),
-            b'a' => bytes.push(7),
-            b'b' => bytes.push(8),
-            b'f' => bytes.push(12),
-            b'v' => bytes.push(11),
-            b'\\' | b'\'' | b'"' => bytes.push(*escape),
-            b'x' => {
-                bytes.push(hex(rest.get(..2)?)? as u8);
-                rest = rest.get(2..)?;
-            }
-            b'0'..=b'7' => {
-                let len = 1 + rest.iter().take(2).take_while(|byte| matches!(byte, b'0'..=b'7')).count();
-                let digits = after_escape(quoted, rest, len)?;
-                bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()?);
-                rest = rest.get(len - 1..)?;
-            }
-            other => bytes.extend([b'\\', *other]),
-        }
-    }
-    Some(bytes)
-}
-
-/// The `len` bytes that begin one before `rest` in `whole`.
-fn after_escape<'a>(whole: &'a [u8], rest: &[u8], len: usize) -> Option<&'a [u8]> {
-    let start = whole.len().checked_sub(rest.len() + 1)?;
-    whole.get(start..start + len)
-}
-
-/// Python's raw-unicode-escape: latin-1 with `\uXXXX` and `\UXXXXXXXX`.
-fn raw_unicode(line: &[u8]) -> Option<String> {
-    let mut text = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some((byte, after)) = rest.split_first() {
-        let digits = match after.first() {
-            Some(b'u') if *byte == b'\\' => 4,
-            Some(b'U') if *byte == b'\\' => 8,
-            _ => {
-                text.push(char::from(*byte));
-                rest = after;
-                continue;
-            }
-        };
-        text.push(char::from_u32(hex(after.get(1..=digits)?)?)?);
-        rest = after.get(digits + 1..)?;
-    }
-    Some(text)
-}
-
-fn hex(digits: &[u8]) -> Option<u32> {
-    let plain = digits.iter().all(u8::is_ascii_hexdigit);
-    u32::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| plain)?, 16).ok()
-}
-
-/// Looks up what the callable of an object means.
-impl Pickle {
-    /// The node of this number; a missing one reads as `None`.
-    pub(crate) fn node(&self, id: Id) -> &Node {
-        self.nodes.get(id as usize).unwrap_or(&Node::None)
-    }
-
-    /// The items of a tuple; empty for anything else.
-    pub(crate) fn tuple(&self, id: Id) -> &[Id] {
-        match self.node(id) {
-            Node::Tuple(items) => items,
-            _ => &[],
-        }
-    }
-
-    /// The global behind a node.
-    pub(crate) fn global(&self, id: Id) -> Option<&NamedGlobal> {
-        match self.node(id) {
-            Node::Global(number) => self.globals.get(*number as usize),
-            _ => None,
-        }
-    }
-
-    /// What a node means, if it is a global.
-    pub(crate) fn meaning(&self, id: Id) -> Option<Meaning> {
-        self.global(id).map(|global| global.meaning)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -755,14 +649,6 @@ mod tests {
     fn run_bytes(bytes: &'static [u8]) -> Result<Pickle, Problem> {
         let memory = &mut Memory::of_file(bytes.len());
         run(&Bytes::from_static(bytes), "pickle", Persistence::Forbidden, memory)
-    }
-
-    #[test]
-    fn text_escapes_are_those_of_python() {
-        assert_eq!(unescape(br"a\n\x41\101\\\'").unwrap(), b"a\nAA\\'");
-        assert_eq!(unescape(br"\8").unwrap(), br"\8");
-        assert_eq!(raw_unicode(br"t\u00ebxt\U0001F600\n").unwrap(), "t\u{eb}xt\u{1F600}\\n");
-        assert_eq!(raw_unicode(br"\ud800"), None);
     }
 
     #[test]

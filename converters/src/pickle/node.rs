@@ -9,7 +9,45 @@ use num_bigint::BigInt;
 
 use super::globals::Meaning;
 
-/// Number of a node in [`super::Pickle::nodes`].
+/// The objects of one pickle.
+#[derive(Debug)]
+pub(crate) struct Pickle {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) globals: Vec<NamedGlobal>,
+    pub(crate) root: Id,
+    /// Bytes up to and including STOP.
+    pub(crate) len: usize,
+}
+
+impl Pickle {
+    /// The node of this number; a missing one reads as `None`.
+    pub(crate) fn node(&self, id: Id) -> &Node {
+        self.nodes.get(id as usize).unwrap_or(&Node::None)
+    }
+
+    /// The items of a tuple; empty for anything else.
+    pub(crate) fn tuple(&self, id: Id) -> &[Id] {
+        match self.node(id) {
+            Node::Tuple(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The global behind a node.
+    pub(crate) fn global(&self, id: Id) -> Option<&NamedGlobal> {
+        match self.node(id) {
+            Node::Global(number) => self.globals.get(*number as usize),
+            _ => None,
+        }
+    }
+
+    /// What a node means, if it is a global.
+    pub(crate) fn meaning(&self, id: Id) -> Option<Meaning> {
+        self.global(id).map(|global| global.meaning)
+    }
+}
+
+/// Number of a node in [`Pickle::nodes`].
 pub(crate) type Id = u32;
 
 /// One object.
@@ -29,7 +67,7 @@ pub(crate) enum Node {
     Tuple(Box<[Id]>),
     Set(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// A class or function, by its number in [`super::Pickle::globals`].
+    /// A class or function, by its number in [`Pickle::globals`].
     Global(u32),
     /// What a callable would have made of its arguments.
     Object(Box<Object>),

@@ -10,6 +10,7 @@ use crate::checkpoint::{Checkpoint, Note};
 use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
 use crate::limits;
+use crate::memory::{Memory, grown};
 use crate::open::Source;
 use crate::tensor::Tensor;
 use crate::value::Value;
@@ -59,10 +60,16 @@ pub(crate) fn read(source: &Source) -> Result<Checkpoint> {
     Ok(checkpoint)
 }
 
+/// Memory for a value: in a growing object of the JSON tree, and as a name that is copied.
+const VALUE: usize = grown::<(String, Json, usize)>() + grown::<(String, String)>();
+
 type WeightMap = Vec<(String, String)>;
 
 fn parse(bytes: &[u8]) -> std::result::Result<(WeightMap, Value), Problem> {
     let place = "the index";
+    // Every value but the first stands after one of these.
+    let values = bytes.iter().filter(|byte| b",:[{".contains(byte)).count();
+    Memory::of_file(bytes.len()).take(values.saturating_mul(VALUE), || place.to_owned())?;
     let json: Json = serde_json::from_slice(bytes).map_err(|error| Problem::Contradiction {
         place: place.to_owned(),
         says: "it is a JSON object".to_owned(),

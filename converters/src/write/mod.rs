@@ -1,7 +1,7 @@
 //! Writing a checkpoint in another format, every bit intact.
 //!
-//! A writer first lays the file out ([`layout`]): bytes it makes itself and tensors, each at its offset. Then
-//! threads copy the tensors into a temporary file beside the target ([`output`]), which replaces the target
+//! A writer first lays the file out (`layout`): bytes it makes itself and tensors, each at its offset. Then
+//! threads copy the tensors into a temporary file beside the target (`output`), which replaces the target
 //! only when everything succeeded, the checksums of the source included.
 
 mod document;
