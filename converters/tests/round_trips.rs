@@ -148,8 +148,8 @@ fn nested_checkpoints_keep_their_tree() {
         assert_eq!(content(&copy), content(&original), "{name}");
         for (kept, path) in [("epoch", vec!["epoch"]), ("momentum", vec!["optimizer", "param_groups"])] {
             let find = |checkpoint: &Checkpoint| {
-                let keys = path.iter().map(|key| converters::Key::Text((*key).to_owned()));
-                keys.fold(Some(checkpoint.document().clone()), |value, key| value?.get(&key).cloned())
+                let mut keys = path.iter().map(|key| converters::Key::Text((*key).to_owned()));
+                keys.try_fold(checkpoint.document().clone(), |value, key| value.get(&key).cloned())
             };
             assert_eq!(find(&copy), find(&original), "{kept} in {name}");
             assert!(find(&original).is_some());
