@@ -3,7 +3,7 @@
 //! `tests/data/formats` ships the cases that are small; the whole corpus is read from
 //! `../shared/reference/formats` where that exists. Its README explains `expected.json`.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failing test may panic
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
