@@ -122,7 +122,7 @@ impl Value {
                 items.iter().any(Value::holds_tensor)
             }
             Value::Dict(dict) => dict.entries.iter().any(|(_, value)| value.holds_tensor()),
-            Value::Module(module) => !module.state.entries.is_empty(),
+            Value::Module(module) => module.state.entries.iter().any(|(_, value)| value.holds_tensor()),
             Value::Record(record) => {
                 record.fields.iter().any(|(_, value)| value.holds_tensor())
                     || record.items.iter().chain(&record.args).any(Value::holds_tensor)
