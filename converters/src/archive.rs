@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use crate::error::Problem;
 use crate::limits;
+use crate::memory::{grown, hashed};
 use crate::storage::{Encoding, Storage};
 
 /// Signature and length without variable parts of each structure (PKWARE APPNOTE 4.3).
@@ -83,6 +84,13 @@ impl Archive {
     /// The records, in directory order.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// Memory that the directory takes, and a storage for each record.
+    pub(crate) fn memory(&self) -> usize {
+        let names = self.entries.iter().map(|entry| entry.name.len()).sum::<usize>();
+        let record = grown::<Entry>() + 2 * hashed::<(String, usize)>() + size_of::<Storage>();
+        self.entries.len() * record + 5 * names
     }
 
     /// The record of this name.

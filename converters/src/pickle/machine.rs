@@ -490,7 +490,7 @@ impl Machine<'_> {
                     place: self.place.to_owned(),
                 })?;
                 self.take_memory(grown::<NamedGlobal>() + hashed::<((String, String), u32)>())?;
-                self.take_memory(2 * full.len())?;
+                self.take_memory(3 * full.len())?;
                 let number = self.globals.len() as u32;
                 self.globals.push(NamedGlobal { name: full, meaning });
                 self.global_numbers.insert(key, number);

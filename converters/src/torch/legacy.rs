@@ -11,7 +11,7 @@ use super::reference::{StorageReference, key_text};
 use crate::checkpoint::Checkpoint;
 use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
-use crate::memory::Memory;
+use crate::memory::{Memory, hashed};
 use crate::objects::{self, Referent, Storages, TypedStorage};
 use crate::open::Source;
 use crate::pickle::machine::Persistence;
@@ -97,7 +97,7 @@ impl Stream {
         pickle: &Pickle,
         keys: &Pickle,
     ) -> std::result::Result<HashMap<String, Arc<Storage>>, Problem> {
-        let wanted = references(pickle)?;
+        let wanted = references(pickle, &mut self.memory)?;
         let Node::List(keys_in_order) = keys.node(keys.root) else {
             return Err(Problem::malformed("the list of storages", "it is not a list"));
         };
@@ -120,6 +120,8 @@ impl Stream {
                 });
             }
             let block = self.take(reference.byte_len().unwrap_or(u64::MAX), &place)?;
+            let entry = size_of::<Storage>() + hashed::<(String, Arc<Storage>)>() + 2 * key.len();
+            self.memory.take(entry, || place.clone())?;
             storages.insert(key, Arc::new(Storage::raw(source.path.clone(), place, block)));
         }
         if self.at != self.bytes.len() {
@@ -133,7 +135,10 @@ impl Stream {
 const ARITIES: [usize; 2] = [5, 6];
 
 /// The storage references of a pickle by key.
-fn references(pickle: &Pickle) -> std::result::Result<HashMap<String, StorageReference>, Problem> {
+fn references(
+    pickle: &Pickle,
+    memory: &mut Memory,
+) -> std::result::Result<HashMap<String, StorageReference>, Problem> {
     let mut references: HashMap<String, StorageReference> = HashMap::new();
     for node in &pickle.nodes {
         let Node::Persistent(id) = node else { continue };
@@ -149,8 +154,13 @@ fn references(pickle: &Pickle) -> std::result::Result<HashMap<String, StorageRef
                     "it is used with two element types or sizes",
                 ));
             }
-            _ => references.insert(reference.key.clone(), reference),
-        };
+            Some(_) => {}
+            None => {
+                let entry = hashed::<(String, StorageReference)>() + 2 * reference.key.len();
+                memory.take(entry, || format!("storage `{}`", reference.key))?;
+                references.insert(reference.key.clone(), reference);
+            }
+        }
     }
     Ok(references)
 }

@@ -12,7 +12,7 @@ use crate::checkpoint::Checkpoint;
 use crate::dtype::Dtype;
 use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
-use crate::memory::Memory;
+use crate::memory::{Memory, hashed};
 use crate::objects::{self, Referent, Storages};
 use crate::open::Source;
 use crate::pickle::globals::Meaning;
@@ -38,12 +38,11 @@ fn read_members(source: &Source) -> std::result::Result<Checkpoint, Problem> {
             remedy: "extract the archive and open the checkpoint inside",
         })
     };
-    let storages = read_storages(source, Member::new("member `storages`", member("storages")?))?;
-    let mut tensors =
-        Tensors { views: read_tensors(&storages, Member::new("member `tensors`", member("tensors")?))? };
-    let mut objects = Member::new("member `pickle`", member("pickle")?);
-    let pickle = objects.pickle()?;
-    objects::read(&source.path, Format::TorchTar, &pickle, objects.memory, &mut tensors)
+    let mut memory = Memory::of_file(source.bytes.len());
+    let storages = read_storages(source, Member::new("member `storages`", member("storages")?, &mut memory))?;
+    let views = read_tensors(&storages, Member::new("member `tensors`", member("tensors")?, &mut memory))?;
+    let pickle = Member::new("member `pickle`", member("pickle")?, &mut memory).pickle()?;
+    objects::read(&source.path, Format::TorchTar, &pickle, memory, &mut Tensors { views })
 }
 
 /// The members' contents, as slices of the file.
@@ -66,24 +65,28 @@ fn members(bytes: &Bytes) -> std::result::Result<HashMap<String, Bytes>, Problem
 }
 
 /// A member that alternates between pickles and plain numbers.
-struct Member {
+struct Member<'a> {
     place: &'static str,
     bytes: Bytes,
     at: usize,
-    memory: Memory,
+    memory: &'a mut Memory,
 }
 
-impl Member {
-    fn new(place: &'static str, bytes: Bytes) -> Self {
-        let memory = Memory::of_file(bytes.len());
+impl<'a> Member<'a> {
+    fn new(place: &'static str, bytes: Bytes, memory: &'a mut Memory) -> Self {
         Member { place, bytes, at: 0, memory }
     }
 
     fn pickle(&mut self) -> std::result::Result<Pickle, Problem> {
         let pickle =
-            pickle::run(&self.bytes.slice(self.at..), self.place, Persistence::Allowed, &mut self.memory)?;
+            pickle::run(&self.bytes.slice(self.at..), self.place, Persistence::Allowed, self.memory)?;
         self.at += pickle.len;
         Ok(pickle)
+    }
+
+    /// Pays for an entry of the table that is read, and for what it refers to.
+    fn take_memory<T>(&mut self, key: &str, more: usize) -> std::result::Result<(), Problem> {
+        self.memory.take(hashed::<(String, T)>() + 2 * key.len() + more, || self.place.to_owned())
     }
 
     fn count(&mut self) -> std::result::Result<u64, Problem> {
@@ -135,6 +138,7 @@ fn read_storages(
         let dtype = dtype(&pickle, class, &key)?.unwrap_or(Dtype::U8);
         let len = member.number()?.saturating_mul(dtype.size() as u64);
         let block = member.take(len)?;
+        member.take_memory::<Window>(&key, size_of::<Storage>())?;
         let storage = Storage::raw(source.path.clone(), format!("storage `{key}`"), block);
         storages.insert(key, Window { storage: storage.into(), dtype, start: 0 });
     }
@@ -144,6 +148,7 @@ fn read_storages(
             let window = window(&views, *item, &storages);
             let (key, window) =
                 window.ok_or_else(|| Problem::malformed(member.place, "a view of a storage is malformed"))?;
+            member.take_memory::<Window>(&key, 0)?;
             storages.insert(key, window);
         }
     }
@@ -191,10 +196,9 @@ fn read_tensors(
         let start = numbers(1)?.first().copied().unwrap_or(0).saturating_add(window.start);
         let place = format!("tensor {key}");
         let bytes = window.storage.clone();
-        views.insert(
-            key,
-            View::strided(&place, bytes, window.dtype, shape, strides, start, Change::default())?,
-        );
+        let view = View::strided(&place, bytes, window.dtype, shape, strides, start, Change::default())?;
+        member.take_memory::<View>(&key, view.memory())?;
+        views.insert(key, view);
     }
     Ok(views)
 }

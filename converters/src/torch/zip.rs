@@ -40,7 +40,7 @@ fn read_archive(source: &Source, archive: &Archive) -> std::result::Result<Check
     let content = archive.content(entry)?;
     let place = format!("record `{}`", entry.name);
     let mut memory = Memory::of_file(source.bytes.len());
-    memory.take(content.len(), || place.clone())?;
+    memory.take(archive.memory() + content.len(), || place.clone())?;
     let pickle = pickle::run(&content, &place, Persistence::Allowed, &mut memory)?;
     if pickle.len != content.len() {
         return Err(Problem::malformed(place, "bytes follow the end of the pickle"));
