@@ -244,8 +244,34 @@ fn other_text(text: &str) -> Problem {
     if lower.starts_with("<?xml") || lower.starts_with('<') {
         return found("this is an XML text", SAVED_PAGE);
     }
-    if lower.starts_with(['{', '[']) {
+    if looks_like_json(&lower) {
         return found("this is a JSON text", SAVED_PAGE);
     }
     found("this is a text file", NAME_ANOTHER)
+}
+
+/// An object or an array, by what follows the first bracket: `[section]` is no JSON.
+fn looks_like_json(text: &str) -> bool {
+    let mut significant = text.chars().filter(|character| !character.is_whitespace());
+    match (significant.next(), significant.next()) {
+        (Some('{'), Some('"' | '}')) => true,
+        (Some('['), Some(next)) => "{[]\"-0123456789".contains(next),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_told_apart() {
+        let found = |text: &str| open_bytes("file", text.to_owned()).unwrap_err().to_string();
+        assert!(found("{\"error\": 1}").contains("JSON"));
+        assert!(found(" [1, 2]").contains("JSON"));
+        assert!(found("[section]\nkey = 1").contains("text file"));
+        assert!(found("\u{feff}<!DOCTYPE html>").contains("web page"));
+        assert!(found("<?xml version=\"1.0\"?>").contains("XML"));
+        assert!(found("Dear reader, this is prose.\n").contains("text file"));
+    }
 }

@@ -79,8 +79,7 @@ fn findings_end_with_an_error_in_time_and_memory() {
 #[test]
 fn every_finding_is_listed() {
     let files = std::fs::read_dir(folder()).unwrap();
-    let mut files: Vec<String> =
-        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    let mut files: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     let mut listed: Vec<_> = FINDINGS.iter().map(|(name, _)| *name).collect();
     files.sort();
     listed.sort();

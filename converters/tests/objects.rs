@@ -73,7 +73,9 @@ fn compressed(len: usize, views: usize) -> Vec<u8> {
     for view in 0..views {
         let name = view.to_string();
         pickle.extend([b"X", &(name.len() as u32).to_le_bytes()[..], name.as_bytes()].concat());
-        pickle.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nByteStorage\nX\x01\0\0\0");
+        pickle.extend(
+            b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nByteStorage\nX\x01\0\0\0",
+        );
         pickle.extend(b"0X\x03\0\0\0cpuJ");
         pickle.extend((len as u32).to_le_bytes());
         pickle.extend(b"tQK\0K\x01\x85K\x01\x85\x89NtR");
@@ -83,7 +85,9 @@ fn compressed(len: usize, views: usize) -> Vec<u8> {
     let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     archive.start_file("archive/data.pkl", stored).unwrap();
     archive.write_all(&pickle).unwrap();
-    archive.start_file("archive/data/0", stored.compression_method(zip::CompressionMethod::Deflated)).unwrap();
+    archive
+        .start_file("archive/data/0", stored.compression_method(zip::CompressionMethod::Deflated))
+        .unwrap();
     archive.write_all(&vec![0; len]).unwrap();
     archive.finish().unwrap().into_inner()
 }
