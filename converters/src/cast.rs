@@ -106,12 +106,12 @@ fn encode(dtype: Dtype, value: f64, buffer: &mut Vec<u8>) -> f64 {
             value
         }
         Dtype::F16 => {
-            let cast = f16::from_f64(value);
+            let cast = f16::from_f32(round_to_odd(value));
             buffer.extend(cast.to_le_bytes());
             cast.to_f64()
         }
         Dtype::Bf16 => {
-            let cast = bf16::from_f64(value);
+            let cast = bf16::from_f32(round_to_odd(value));
             buffer.extend(cast.to_le_bytes());
             cast.to_f64()
         }
@@ -122,6 +122,19 @@ fn encode(dtype: Dtype, value: f64, buffer: &mut Vec<u8>) -> f64 {
             f64::from(cast)
         }
     }
+}
+
+/// `value` as an `f32` whose last bit is set when anything was cut off, so that rounding it once more gives the
+/// same as rounding `value` at once (Boldo and Melquiond, "When double rounding is odd"). `half` itself drops
+/// the lower half of an `f64`.
+fn round_to_odd(value: f64) -> f32 {
+    let nearest = value as f32;
+    let is_exact = f64::from(nearest) == value || value.is_nan();
+    if is_exact || nearest.to_bits() & 1 == 1 {
+        return nearest;
+    }
+    let is_above = f64::from(nearest).abs() > value.abs();
+    f32::from_bits(if is_above { nearest.to_bits() - 1 } else { nearest.to_bits() + 1 })
 }
 
 #[cfg(test)]
@@ -135,6 +148,42 @@ mod tests {
         let chunk: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!(caster.cast(&chunk).len(), 2 * values.len());
         assert_eq!(caster.report(), CastReport { overflowed: 1, rounded: 2, flushed: 1 });
+    }
+
+    /// Rounding to the upper 16 bits, ties to even, by integer arithmetic.
+    fn reference_bf16(value: f32) -> u16 {
+        let bits = value.to_bits();
+        ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
+    }
+
+    #[test]
+    fn bf16_is_rounded_once() {
+        for upper in 0..=u16::MAX {
+            for lower in [0_u32, 1, 0x7fff, 0x8000, 0x8001, 0x8007, 0x8008, 0xffff] {
+                let value = f32::from_bits(u32::from(upper) << 16 | lower);
+                if value.is_nan() {
+                    continue;
+                }
+                let mut buffer = Vec::new();
+                encode(Dtype::Bf16, value.into(), &mut buffer);
+                assert_eq!(buffer, reference_bf16(value).to_le_bytes(), "{value:e}");
+            }
+        }
+    }
+
+    /// Between two neighbours of f16 the middle goes to the even one, and anything beyond it to the nearer.
+    #[test]
+    fn f16_from_f64_is_rounded_once() {
+        for bits in (0..0x7bff_u16).step_by(7) {
+            let (low, high) = (f16::from_bits(bits).to_f64(), f16::from_bits(bits + 1).to_f64());
+            let middle = (low + high) / 2.0;
+            let even = if bits % 2 == 0 { low } else { high };
+            for (value, wanted) in
+                [(middle, even), (middle * (1.0 + 1e-15), high), (middle * (1.0 - 1e-15), low)]
+            {
+                assert_eq!(encode(Dtype::F16, value, &mut Vec::new()), wanted, "{value:e}");
+            }
+        }
     }
 
     #[test]

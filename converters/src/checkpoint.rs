@@ -66,7 +66,6 @@ impl Checkpoint {
             notes: Vec::new(),
             unchecked: None,
         };
-        checkpoint.check_names()?;
         Ok(checkpoint)
     }
 
@@ -112,6 +111,7 @@ impl Checkpoint {
         match prune(&self.document) {
             None => {}
             Some(Value::Dict(dict)) => entries.extend(dict.entries),
+            Some(Value::Record(record)) => entries.extend(record.fields),
             Some(other) => entries.push((Value::Text(String::new()), other)),
         }
         Value::Dict(Dict { ordered: false, entries })
@@ -142,7 +142,7 @@ impl Checkpoint {
         order.iter().filter_map(|id| groups.remove(id)).filter(|group| group.len() > 1).collect()
     }
 
-    /// Whether every checksum of the file has been compared with the data.
+    /// Whether a checksum over the whole file is still to be compared with the data.
     ///
     /// Small files are verified when they are opened. A large file's records are verified as they are read,
     /// its checksum over the whole file by [`Checkpoint::verify_file`].
@@ -177,16 +177,24 @@ impl Checkpoint {
     /// [`Problem::NoSuchRoot`] when the path leads nowhere, [`Problem::NoTensors`] when nothing below is one.
     pub fn at_root(&self, root: &str) -> Result<Checkpoint> {
         let fail = |problem| Error::new(&self.path, problem);
-        let (steps, value) = find(&self.document, root).ok_or_else(|| {
+        let (path, value) = find(&self.document, root).ok_or_else(|| {
             fail(Problem::NoSuchRoot { root: root.to_owned(), present: branches(&self.document) })
         })?;
+        // A single tensor keeps its own name.
+        let (steps, value) = match (value, path.split_last()) {
+            (Value::Tensor(_), Some((last, above))) => {
+                (above.len(), Value::dict([(last.to_string(), value.clone())]))
+            }
+            _ => (path.len(), value.clone()),
+        };
         let mut part = Checkpoint {
             tensors: Vec::new(),
             document: Value::None,
             header: Value::Dict(Dict::default()),
+            notes: self.notes_at(&path),
             ..self.clone()
         };
-        part.document = renumber(value, &mut |index| {
+        part.document = renumber(&value, &mut |index| {
             let tensor = self.tensors.get(index)?;
             part.tensors.push(tensor.at(tensor.path().get(steps..)?.to_vec()));
             Some(part.tensors.len() - 1)
@@ -196,6 +204,32 @@ impl Checkpoint {
         }
         part.check_names()?;
         Ok(part)
+    }
+
+    /// The notes of the part at `path`, and one for everything beside it.
+    fn notes_at(&self, path: &[Key]) -> Vec<Note> {
+        let prefix = format!("{}.", join(path));
+        let inside = self.notes.iter().filter_map(|note| {
+            let name = note.name.strip_prefix(&prefix)?.to_owned();
+            Some(Note { name, reason: note.reason.clone() })
+        });
+        let mut notes: Vec<Note> = inside.collect();
+        let mut beside = |name: String| {
+            notes.push(Note { name, reason: format!("beside the root `{}`", join(path)) });
+        };
+        if let Value::Dict(dict) = &self.header {
+            dict.entries.iter().for_each(|(key, _)| beside(key.step().to_string()));
+        }
+        let mut level = Some(&self.document);
+        for (depth, step) in path.iter().enumerate() {
+            let above = path.get(..depth).unwrap_or_default();
+            let keys = level.map(Value::steps).unwrap_or_default();
+            for key in keys.into_iter().filter(|key| key != step) {
+                beside(join(&[above, &[key]].concat()));
+            }
+            level = level.and_then(|value| value.get(step));
+        }
+        notes
     }
 
     /// The checkpoint with tensors renamed: `rename` gives a new flat name, or `None` to keep the old one.
@@ -215,9 +249,10 @@ impl Checkpoint {
             let path = renamed_path(tensor, &name).in_file(&self.path)?;
             *tensor = tensor.at(path);
         }
-        let tensors = &renamed.tensors;
-        rekey(&mut renamed.document, &mut |index| tensors.get(index).and_then(|tensor| tensor.path().last()));
         renamed.check_names()?;
+        let tensors = &renamed.tensors;
+        let mut key = |index| tensors.get(index).and_then(|tensor: &Tensor| tensor.path().last());
+        rekey(&mut renamed.document, &mut key).in_file(&self.path)?;
         Ok(renamed)
     }
 
@@ -254,33 +289,46 @@ fn renamed_path(tensor: &Tensor, name: &str) -> std::result::Result<Vec<Key>, Pr
     Ok(container.iter().cloned().chain([Key::Text(rest.to_owned())]).collect())
 }
 
+/// Which key the entry of a tensor is to have.
+type KeyOf<'a, 'k> = &'a mut dyn FnMut(usize) -> Option<&'k Key>;
+
 /// Gives the dictionary entries of tensors the keys that `key` says.
-fn rekey<'a>(value: &mut Value, key: &mut dyn FnMut(usize) -> Option<&'a Key>) {
+fn rekey<'k>(value: &mut Value, key: KeyOf<'_, 'k>) -> std::result::Result<(), Problem> {
     match value {
         Value::List(items) | Value::Tuple(items) | Value::Set(items) => {
-            items.iter_mut().for_each(|item| rekey(item, key));
+            items.iter_mut().try_for_each(|item| rekey(item, key))
         }
-        Value::Dict(dict) => rekey_entries(dict, key),
-        Value::Module(module) => rekey_entries(&mut module.state, key),
+        Value::Dict(dict) => rekey_entries(&mut dict.entries, key),
+        Value::Module(module) => rekey_entries(&mut module.state.entries, key),
         Value::Record(record) => {
-            let fields = record.fields.iter_mut().map(|(_, value)| value);
-            fields.chain(&mut record.items).for_each(|value| rekey(value, key));
+            rekey_entries(&mut record.fields, key)?;
+            record.items.iter_mut().try_for_each(|value| rekey(value, key))
         }
-        _ => {}
+        _ => Ok(()),
     }
 }
 
-fn rekey_entries<'a>(dict: &mut Dict, key: &mut dyn FnMut(usize) -> Option<&'a Key>) {
-    for (name, value) in &mut dict.entries {
+fn rekey_entries<'k>(entries: &mut [(Value, Value)], key: KeyOf<'_, 'k>) -> std::result::Result<(), Problem> {
+    let mut changed = Vec::new();
+    for (name, value) in entries.iter_mut() {
         match value {
             Value::Tensor(index) => {
-                if let Some(Key::Text(text)) = key(*index) {
+                if let Some(Key::Text(text)) = key(*index).filter(|key| **key != name.step()) {
+                    changed.push((name.step(), text.clone()));
                     *name = Value::Text(text.clone());
                 }
             }
-            other => rekey(other, key),
+            other => rekey(other, key)?,
         }
     }
+    // A new name may be free among the tensors and yet be taken by something else.
+    let mut steps = HashMap::new();
+    entries.iter().for_each(|(name, _)| *steps.entry(name.step()).or_insert(0) += 1);
+    let clash = changed.into_iter().find(|(_, name)| steps.get(&Key::Text(name.clone())) > Some(&1));
+    clash.map_or(Ok(()), |(tensor, name)| {
+        let why = "its dictionary already has an entry of that name";
+        Err(Problem::CannotRename { tensor: tensor.to_string(), name, why })
+    })
 }
 
 /// A path whose steps can be told apart although keys may contain dots.
@@ -288,19 +336,21 @@ fn show_path(path: &[Key]) -> String {
     path.iter().map(|key| format!("[{key}]")).collect()
 }
 
-/// Follows dotted `root` from `value`; keys may contain dots themselves. Returns the number of steps taken.
-fn find<'a>(value: &'a Value, root: &str) -> Option<(usize, &'a Value)> {
+/// Follows dotted `root` from `value`; keys may contain dots themselves. Returns the steps taken.
+fn find<'a>(value: &'a Value, root: &str) -> Option<(Vec<Key>, &'a Value)> {
     if root.is_empty() {
-        return Some((0, value));
+        return Some((Vec::new(), value));
     }
     let ends = root.match_indices('.').map(|(at, _)| at).chain([root.len()]);
     for end in ends {
         let (head, rest) = (root.get(..end)?, root.get(end..)?);
-        let index = head.parse().ok().map(Key::Index);
-        let next = value.get(&Key::Text(head.to_owned())).or_else(|| value.get(&index?));
-        if let Some((steps, found)) = next.and_then(|next| find(next, rest.strip_prefix('.').unwrap_or(rest)))
-        {
-            return Some((steps + 1, found));
+        let candidates = [Some(Key::Text(head.to_owned())), head.parse().ok().map(Key::Index)];
+        for key in candidates.into_iter().flatten() {
+            let below = value.get(&key).and_then(|next| find(next, rest.strip_prefix('.').unwrap_or(rest)));
+            if let Some((mut steps, found)) = below {
+                steps.insert(0, key);
+                return Some((steps, found));
+            }
         }
     }
     None
@@ -351,9 +401,11 @@ fn renumber(value: &Value, number: &mut dyn FnMut(usize) -> Option<usize>) -> Va
 
 /// `value` without tensors; `None` when nothing else is left.
 fn prune(value: &Value) -> Option<Value> {
+    // None keeps the place of what is taken out of a sequence.
     let some_of = |items: &[Value]| {
-        let kept: Vec<Value> = items.iter().filter_map(prune).collect();
-        (!kept.is_empty() || items.is_empty()).then_some(kept)
+        let pruned: Vec<Option<Value>> = items.iter().map(prune).collect();
+        let is_kept = items.is_empty() || pruned.iter().any(Option::is_some);
+        is_kept.then(|| pruned.into_iter().map(|item| item.unwrap_or(Value::None)).collect())
     };
     let entries_of = |entries: &[(Value, Value)]| {
         let kept: Vec<_> =
@@ -415,8 +467,9 @@ mod tests {
         let leaf = Value::dict([("c".to_owned(), Value::Int(1))]);
         let tree =
             Value::dict([("a.b".to_owned(), leaf), ("l".to_owned(), Value::List(vec![Value::Int(2)]))]);
-        assert_eq!(find(&tree, "a.b.c").unwrap(), (2, &Value::Int(1)));
-        assert_eq!(find(&tree, "l.0").unwrap(), (2, &Value::Int(2)));
+        let text = |text: &str| Key::Text(text.to_owned());
+        assert_eq!(find(&tree, "a.b.c").unwrap(), (vec![text("a.b"), text("c")], &Value::Int(1)));
+        assert_eq!(find(&tree, "l.0").unwrap(), (vec![text("l"), Key::Index(0)], &Value::Int(2)));
         assert!(find(&tree, "a.c").is_none());
     }
 

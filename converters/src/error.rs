@@ -99,16 +99,23 @@ impl From<std::io::Error> for Problem {
     }
 }
 
-/// `text` with control characters escaped: names come from files, and could rewrite a terminal.
+/// `text` with control and formatting characters escaped: names come from files, and could rewrite a terminal
+/// or show letters in another order.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        match character.is_control() {
-            true => shown.extend(character.escape_default()),
+        match character.is_control() || is_formatting(character) {
+            true => shown.extend(character.escape_unicode()),
             false => shown.push(character),
         }
     }
     shown
+}
+
+/// Invisible characters that steer how others are shown (Unicode category Cf, as far as text is concerned).
+fn is_formatting(character: char) -> bool {
+    matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Attaches the file name to a problem met inside it.
@@ -352,8 +359,8 @@ impl Problem {
             Problem::Directory { unpacked_archive: true } => {
                 "zip it again without compression (zip -0 -r model.pth FOLDER) and open the archive"
             }
-            Problem::Directory { .. } => "name the checkpoint file inside it",
-            Problem::NotRegularFile => "write its content to a file and open that",
+            Problem::Directory { .. } => "name a file inside it",
+            Problem::NotRegularFile => "use an ordinary file",
             Problem::NotACheckpoint { remedy, .. } | Problem::Unsupported { remedy, .. } => remedy,
             Problem::NoPickleRecord { .. } => "extract the archive and open the checkpoint inside",
             Problem::Truncated { .. } | Problem::EndMissing { .. } => INCOMPLETE,

@@ -52,7 +52,9 @@ pub fn plain(value: &Value) -> Result<Json, String> {
         Value::Dict(dict) => {
             let mut map = Map::new();
             for (key, value) in &dict.entries {
-                map.insert(key_text(key), plain(value)?);
+                if map.insert(key_text(key), plain(value)?).is_some() {
+                    return Err(format!("a dictionary with two keys spelled {:?}", key_text(key)));
+                }
             }
             Ok(Json::Object(map))
         }
@@ -80,10 +82,7 @@ fn object(entries: &[(Value, Value)]) -> Map<String, Json> {
 }
 
 fn key_text(key: &Value) -> String {
-    match key.as_key() {
-        Some(key) => key.to_string(),
-        None => describe(key).to_string(),
-    }
+    key.step().to_string()
 }
 
 /// What kind of thing a dotted name refers to.

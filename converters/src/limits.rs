@@ -9,6 +9,8 @@ pub const MAX_PICKLE_OBJECTS: usize = 1 << 20;
 pub const MAX_VISITS: usize = 1 << 19;
 /// Most bytes of names, paths, text and byte strings copied into tensors and metadata.
 pub const MAX_METADATA_BYTES: usize = 32 << 20;
+/// Longest path to an object, in bytes of its keys.
+pub const MAX_PATH_BYTES: usize = 1 << 16;
 /// Longest integer in a pickle, in bytes (or in digits of its text form).
 pub const MAX_INTEGER_BYTES: usize = 1024;
 /// Largest compressed `data.pkl`, after inflation.

@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cast::{CastReport, Caster};
 use crate::dtype::Dtype;
@@ -137,6 +137,9 @@ impl Tensor {
         self.view.storage.verify().map_err(|problem| Error::new(self.file(), problem))
     }
 }
+
+/// Taken by the thread that holds an inflated storage in memory.
+static INFLATED: Mutex<()> = Mutex::new(());
 
 /// Why reading a tensor ended early: the bytes are bad, or their receiver failed.
 enum ReadEnd {
@@ -300,6 +303,9 @@ impl View {
 
     /// Collects the elements of a view that is not row-major.
     fn gather<E: From<Problem>>(&self, sink: Sink<'_, E>) -> std::result::Result<(), E> {
+        // One inflated storage at a time, however many threads read: it may be as large as the limit allows.
+        let _turn =
+            self.storage.is_compressed().then(|| INFLATED.lock().unwrap_or_else(PoisonError::into_inner));
         let base = self.storage.decoded()?;
         let size = self.dtype.size();
         let mut buffer = Vec::with_capacity(CHUNK.min(self.byte_len() as usize));

@@ -114,6 +114,25 @@ impl Value {
         }
     }
 
+    /// This value as a step of a path, whatever it is: keys that are neither text nor integers are spelled as
+    /// Python spells them.
+    pub fn step(&self) -> Key {
+        self.as_key().unwrap_or_else(|| Key::Text(Spelling(self).to_string()))
+    }
+
+    /// The steps that lead from this value to those in it.
+    pub(crate) fn steps(&self) -> Vec<Key> {
+        let keys = |entries: &[(Value, Value)]| entries.iter().map(|(key, _)| key.step()).collect();
+        let indices = |items: &[Value]| (0..items.len()).map(|index| Key::Index(index as i64)).collect();
+        match self {
+            Value::Dict(dict) => keys(&dict.entries),
+            Value::Module(module) => [keys(&module.state.entries), keys(&module.attributes)].concat(),
+            Value::Record(record) => keys(&record.fields),
+            Value::List(items) | Value::Tuple(items) | Value::Set(items) => indices(items),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether a tensor stands anywhere inside.
     pub fn holds_tensor(&self) -> bool {
         match self {
@@ -128,6 +147,39 @@ impl Value {
                     || record.items.iter().chain(&record.args).any(Value::holds_tensor)
             }
             _ => false,
+        }
+    }
+}
+
+/// A value that shows as Python spells it; containers that cannot be keys show as dots.
+pub(crate) struct Spelling<'a>(pub(crate) &'a Value);
+
+impl std::fmt::Display for Spelling<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut all = |items: &[Value], open: &str, close: &str| {
+            f.write_str(open)?;
+            for (index, item) in items.iter().enumerate() {
+                let comma = if index > 0 { ", " } else { "" };
+                write!(f, "{comma}{}", Spelling(item))?;
+            }
+            f.write_str(close)
+        };
+        match self.0 {
+            Value::Tuple(items) if items.len() == 1 => all(items, "(", ",)"),
+            Value::Tuple(items) => all(items, "(", ")"),
+            Value::Set(items) => all(items, "frozenset({", "})"),
+            Value::Record(record) => all(&record.args, &format!("{}(", record.class), ")"),
+            Value::None => f.write_str("None"),
+            Value::Bool(truth) => f.write_str(if *truth { "True" } else { "False" }),
+            Value::Int(number) => write!(f, "{number}"),
+            Value::BigInt(number) => write!(f, "{number}"),
+            Value::Float(number) => write!(f, "{number:?}"),
+            Value::Text(text) => write!(f, "'{text}'"),
+            Value::Bytes(bytes) => write!(f, "b'{}'", bytes.escape_ascii()),
+            Value::Name(name) => f.write_str(name),
+            Value::List(_) | Value::Dict(_) | Value::Module(_) | Value::Tensor(_) | Value::Skipped(_) => {
+                f.write_str("...")
+            }
         }
     }
 }
@@ -176,4 +228,19 @@ impl std::fmt::Display for Dotted<'_> {
 /// Joins the steps of a path with dots: the flat name of a tensor.
 pub fn join(path: &[Key]) -> String {
     Dotted(path).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_keys_are_spelled_as_in_python() {
+        let pair = Value::Tuple(vec![Value::Int(1), Value::Text("a".to_owned())]);
+        assert_eq!(pair.step(), Key::Text("(1, 'a')".to_owned()));
+        assert_eq!(Value::Bool(true).step(), Key::Text("True".to_owned()));
+        assert_eq!(Value::Float(1.0).step(), Key::Text("1.0".to_owned()));
+        assert_eq!(Value::Tuple(vec![Value::None]).step(), Key::Text("(None,)".to_owned()));
+        assert_eq!(Value::Text("a.b".to_owned()).step(), Key::Text("a.b".to_owned()));
+    }
 }

@@ -26,6 +26,8 @@ const FINDINGS: &[(&str, ErrorClass)] = &[
     // whose name was copied for each of them.
     ("names_doubled.pkl", Limit),
     ("instances_doubled.pkl", NoTensors),
+    // Found by the target `safetensors`: a dictionary key that is a large tree, spelled out in a path.
+    ("key_spelled_out.pkl", NoTensors),
     // Found by the target `torch`: objects and memo entries of a pickle that was compressed a thousand times.
     ("objects_inflated.pth", Limit),
     ("memo_inflated.pth", Limit),
@@ -39,7 +41,7 @@ const FINDINGS: &[(&str, ErrorClass)] = &[
     ("dictionary_arguments.pth", Limit),
     ("states.pth", Limit),
     // Each object's path was spelled out: here it has three million letters.
-    ("long_path.pth", NoTensors),
+    ("long_path.pth", Limit),
     // State dictionaries that were collected again and again, or cost the square of their length.
     ("module_recalled.pth", Limit),
     ("module_transient_buffers.pth", Limit),

@@ -35,6 +35,16 @@ fn a_state_that_is_no_dictionary_is_searched_for_tensors() {
     assert_eq!(names(&checkpoint)[1], "state.1.model.pixel_mean");
 }
 
+/// The package addict, whose dictionaries are in many detectors' settings, does this.
+#[test]
+fn an_instance_may_be_its_own_state() {
+    let own_state = [INSTANCE, b"q\0(", &text("kind"), &text("BN"), b"uh\0b"].concat();
+    let checkpoint = open(&[b"\x80\x02](", &arrays(), &own_state, b"e."]).unwrap();
+    let settings = checkpoint.document().get(&converters::Key::Index(1)).unwrap();
+    let kind = settings.get(&converters::Key::Text("kind".to_owned()));
+    assert_eq!(kind, Some(&converters::Value::Text("BN".to_owned())));
+}
+
 #[test]
 fn slots_are_attributes() {
     let checkpoint = open(&[b"\x80\x02", INSTANCE, b"N", &arrays(), b"\x86b."]).unwrap();
@@ -99,4 +109,62 @@ fn views_of_a_compressed_record_are_limited() {
     assert_eq!(checkpoint.tensors()[99].bytes().unwrap(), [0]);
     let refused = open_bytes("many.pth", compressed(1 << 20, 300)).unwrap_err();
     assert_eq!(refused.class(), ErrorClass::Limit, "{refused}");
+}
+
+/// Python 3.8 and later write byte arrays at protocol 2 as a call around a call.
+#[test]
+fn byte_arrays_of_protocol_2_are_bytes() {
+    let call = b"c__builtin__\nbytearray\n(c_codecs\nencode\n(X\x02\0\0\0\xc3\xbfX\x06\0\0\0latin1tRtR";
+    let checkpoint = open(&[b"\x80\x02](", &arrays(), call, b"e."]).unwrap();
+    let found = checkpoint.document().get(&converters::Key::Index(1)).cloned();
+    assert_eq!(found, Some(converters::Value::Bytes(vec![0xff].into())));
+}
+
+/// A module of PyTorch, `vanished.lib.Thing`, with these opcodes of `key, value` pairs in its dictionary.
+fn module(fields: &[&[u8]]) -> Vec<u8> {
+    [INSTANCE, b"}(", &fields.concat(), b"ub"].concat()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&[b'X', text.len() as u8, 0, 0, 0], text.as_bytes()].concat()
+}
+
+/// Nothing that a module holds is lost without a word, wherever it stands.
+#[test]
+fn tensors_of_modules_are_read_or_named() {
+    let holder = [INSTANCE, b"}(", &text("held")[..], &arrays(), b"ub"].concat();
+    let inner = module(&[
+        &text("_parameters"),
+        b"}",
+        &text("_modules"),
+        b"}",
+        &text("extra"),
+        &arrays(),
+        &text("_private"),
+        &arrays(),
+    ]);
+    let outer = module(&[
+        &text("_parameters"),
+        b"}(",
+        &text("odd"),
+        &holder,
+        b"u",
+        &text("_modules"),
+        b"}(",
+        &text("inner"),
+        &inner,
+        &text("stray"),
+        &holder,
+        b"u",
+        &text("names"),
+        b"](",
+        &text("cat"),
+        b"e",
+    ]);
+    let checkpoint = open(&[b"\x80\x02", &outer, b"."]).unwrap();
+    let names = names(&checkpoint);
+    assert!(names.contains(&"odd.held.model.pixel_mean"), "{names:?}");
+    assert!(names.contains(&"stray.held.model.pixel_mean"), "{names:?}");
+    let notes: Vec<_> = checkpoint.notes().iter().map(|note| &*note.name).collect();
+    assert_eq!(notes, ["inner.extra", "inner._private"]);
 }

@@ -198,30 +198,118 @@ fn types_that_a_format_lacks_are_refused_by_name_unless_cast() {
     assert_eq!(cast.tensor("int64").unwrap().dtype(), Dtype::I64);
 }
 
+/// Damage in a large file shows only when it is copied: the target is as it was, and nothing stays behind.
 #[test]
-fn an_existing_file_survives_a_failure() {
+fn an_existing_file_survives_a_failure_in_the_middle() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("target");
-    std::fs::write(&path, "precious").unwrap();
-    // The checksum of a record is wrong, which shows only when it is copied.
-    let damaged = folder.path().join("damaged.pth");
-    let mut bytes = std::fs::read(workspace("tests/data/formats/pytorch/zip_state_dict.pth")).unwrap();
-    let checkpoint = {
-        std::fs::write(&damaged, &bytes).unwrap();
-        converters::open(&damaged).unwrap()
-    };
-    let weight = checkpoint.tensors()[0].bytes().unwrap();
-    let at = bytes.windows(weight.len()).position(|window| window == weight).unwrap();
-    bytes[at] ^= 1;
-    std::fs::write(&damaged, &bytes).unwrap();
-    assert!(converters::open(&damaged).unwrap_err().to_string().contains("CRC-32 checksum mismatch"));
-    let unreadable =
-        write(&checkpoint, Target::Safetensors, &folder.path().join("no/such/folder"), Options::default());
-    assert_eq!(unreadable.unwrap_err().class(), converters::ErrorClass::Io);
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
-    let names: Vec<_> =
-        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 2, "temporary files stay behind: {names:?}");
+    let path = |name: &str| folder.path().join(name);
+    let len = 80_usize << 20;
+    let header = format!(r#"{{"w":{{"dtype":"U8","shape":[{len}],"data_offsets":[0,{len}]}}}}"#);
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![7; len]].concat();
+    std::fs::write(path("large.safetensors"), bytes).unwrap();
+    for (target, name) in [(Target::Torch, "large.pth"), (Target::Jittor, "large.pkl")] {
+        convert(&path("large.safetensors"), target, &path(name));
+        let mut bytes = std::fs::read(path(name)).unwrap();
+        bytes[len / 2] ^= 1;
+        std::fs::write(path(name), bytes).unwrap();
+        let damaged = converters::open(path(name)).unwrap();
+        for target in TARGETS {
+            std::fs::write(path("target"), "precious").unwrap();
+            let failure =
+                write(&damaged, target, &path("target"), Options::default()).unwrap_err().to_string();
+            assert!(failure.contains("checksum mismatch"), "{failure}");
+            assert_eq!(std::fs::read_to_string(path("target")).unwrap(), "precious");
+        }
+        std::fs::remove_file(path(name)).unwrap();
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "temporary files stay behind");
+}
+
+/// What is written replaces files, not links or devices, and keeps the permissions of what it replaces.
+#[cfg(unix)]
+#[test]
+fn only_ordinary_files_are_replaced() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = converters::open(workspace("tests/data/formats/pytorch/zip_state_dict.pth")).unwrap();
+    let write = |path: &Path| write(&checkpoint, Target::Npz, path, Options::default());
+    assert_eq!(write(Path::new("/dev/null")).unwrap_err().class(), converters::ErrorClass::Io);
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    std::fs::write(&file, "old").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    write(&link).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(content(&converters::open(&link).unwrap()), content(&checkpoint));
+}
+
+/// Whatever a format holds, of every checkpoint with a tree each leaf is in the copy or among what is left out.
+#[test]
+fn every_leaf_is_written_or_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = [
+        "pytorch/zip_checkpoint_nested.pth",
+        "pytorch/zip_unknown_classes.pth",
+        "pytorch/zip_yolo_checkpoint.pt",
+        "pytorch/zip_lightning.ckpt",
+        "pytorch/torchscript.pt",
+        "jittor/checkpoint_nested.pkl",
+        "jittor/whole_module.pkl",
+        "safetensors/single.safetensors",
+    ];
+    let cast = Options { dtype: Some(Dtype::F32), ..Options::default() };
+    for source in sources {
+        let checkpoint = converters::open(workspace("tests/data/formats").join(source)).unwrap();
+        for target in TARGETS {
+            let path = folder.path().join("copy");
+            let written = write(&checkpoint, target, &path, cast).unwrap();
+            let copy = converters::open(&path).unwrap();
+            assert_eq!(written.tensors, copy.tensors().len(), "{source} as {}", target.name());
+            for leaf in leaves(&checkpoint) {
+                let is_named = written.dropped.iter().any(|note| {
+                    leaf == note.name
+                        || leaf.strip_prefix(&*note.name).is_some_and(|rest| rest.starts_with('.'))
+                });
+                let is_written = leaves(&copy).iter().any(|kept| {
+                    *kept == leaf || leaf.strip_prefix(&**kept).is_some_and(|rest| rest.starts_with('.'))
+                });
+                assert!(is_named || is_written, "{leaf} of {source} is lost as {}", target.name());
+            }
+        }
+    }
+}
+
+/// The flat names of everything in a checkpoint, its file metadata included.
+fn leaves(checkpoint: &Checkpoint) -> Vec<String> {
+    fn walk(value: &converters::Value, path: &str, leaves: &mut Vec<String>) {
+        use converters::Value;
+        let below = |key: &dyn std::fmt::Display| match path {
+            "" => key.to_string(),
+            _ => format!("{path}.{key}"),
+        };
+        let mut entries = |entries: &[(Value, Value)]| {
+            entries.iter().for_each(|(key, value)| walk(value, &below(&key.step()), leaves));
+        };
+        match value {
+            Value::Dict(dict) if !dict.entries.is_empty() => entries(&dict.entries),
+            Value::Module(module) => {
+                entries(&module.state.entries);
+                entries(&module.attributes);
+            }
+            Value::Record(record) if !record.fields.is_empty() => entries(&record.fields),
+            Value::List(items) | Value::Tuple(items) if !items.is_empty() => {
+                items.iter().enumerate().for_each(|(index, item)| walk(item, &below(&index), leaves));
+            }
+            _ => leaves.push(path.to_owned()),
+        }
+    }
+    let mut all = Vec::new();
+    walk(checkpoint.document(), "", &mut all);
+    walk(checkpoint.header(), "", &mut all);
+    // An empty header.
+    all.retain(|leaf| !leaf.is_empty());
+    all
 }
 
 #[test]

@@ -95,7 +95,8 @@ fn torch_pickle(zip: &[u8]) -> Option<Vec<u8>> {
         let (size, start) = (wide(24)?, wide(42)?);
         if name.ends_with("data.pkl") {
             let local = zip.get(start..)?;
-            let skip = 30 + usize::from(u16::from_le_bytes([*local.get(26)?, *local.get(27)?]))
+            let skip = 30
+                + usize::from(u16::from_le_bytes([*local.get(26)?, *local.get(27)?]))
                 + usize::from(u16::from_le_bytes([*local.get(28)?, *local.get(29)?]));
             pickle = local.get(skip..skip + size);
         }

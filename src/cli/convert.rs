@@ -1,5 +1,6 @@
 //! `port convert`: a checkpoint in another format, and an account of what was written and what was not.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use converters::write::{Options, Target, Written, write};
-use converters::{CastReport, Checkpoint, Dtype};
+use converters::{CastReport, Checkpoint, Dtype, Tensor};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
@@ -91,14 +92,15 @@ impl Convert {
     pub(super) fn run(&self) -> Result<Report> {
         let started = Instant::now();
         let target = self.to.target();
-        let output = self.output_path(target)?;
         let checkpoint = self.prepare()?;
-        let size = checkpoint.tensors().iter().map(converters::Tensor::byte_len).sum();
+        let output = self.output_path(&checkpoint)?;
+        let size = checkpoint.tensors().iter().map(Tensor::byte_len).sum();
         let bar = progress_bar(size);
         let advance = |copied: u64| bar.inc(copied);
         let options = Options { dtype: self.dtype.dtype(), progress: Some(&advance) };
-        let written = write(&checkpoint, target, &output, options)?;
+        let written = write(&checkpoint, target, &output, options);
         bar.finish_and_clear();
+        let written = written?;
         let elapsed = started.elapsed();
         Ok(Report {
             text: self.text(&checkpoint, &output, &written, elapsed)?,
@@ -108,34 +110,38 @@ impl Convert {
 
     /// Opens the input, narrows it to the root, renames.
     fn prepare(&self) -> Result<Checkpoint> {
-        let mut checkpoint = match &self.root {
-            Some(root) => converters::open_unnamed(&self.input)?.at_root(root)?,
-            None => converters::open(&self.input)?,
-        };
-        if !self.rename.is_empty() {
-            let mut applied = 0;
-            checkpoint = checkpoint.renamed(&mut |name| {
-                let renamed = self.rename.iter().find_map(|rule| rule.apply(name));
-                applied += usize::from(renamed.is_some());
-                renamed
-            })?;
-            if applied == 0 {
-                let message = "--rename fits none of the tensor names; port inspect lists them".to_owned();
-                return Err(Usage(message).into());
-            }
+        if self.root.is_none() && self.rename.is_empty() {
+            return Ok(converters::open(&self.input)?);
+        }
+        // Names that clash in the whole file need not clash in a part of it, or under other names.
+        let mut checkpoint = converters::open_unnamed(&self.input)?;
+        if let Some(root) = &self.root {
+            checkpoint = checkpoint.at_root(root)?;
+        }
+        let mut applied = 0;
+        checkpoint = checkpoint.renamed(&mut |name| {
+            let renamed = self.rename.iter().find_map(|rule| rule.apply(name));
+            applied += usize::from(renamed.is_some());
+            renamed
+        })?;
+        if !self.rename.is_empty() && applied == 0 {
+            let message = "--rename fits none of the tensor names; port inspect lists them".to_owned();
+            return Err(Usage(message).into());
         }
         Ok(checkpoint)
     }
 
-    fn output_path(&self, target: Target) -> Result<PathBuf> {
-        let output = self.output.clone().unwrap_or_else(|| self.input.with_extension(target.extension()));
-        let is_same = match (self.input.canonicalize(), output.canonicalize()) {
-            (Ok(input), Ok(output)) => input == output,
-            _ => false,
+    /// The file to write, which is none of those that are read.
+    fn output_path(&self, checkpoint: &Checkpoint) -> Result<PathBuf> {
+        let extension = self.to.target().extension();
+        let output = self.output.clone().unwrap_or_else(|| self.input.with_extension(extension));
+        let Ok(existing) = output.canonicalize() else {
+            return Ok(output);
         };
-        if is_same {
-            let message =
-                format!("{} would be overwritten by itself; name another file with -o", output.display());
+        let files: HashSet<&Path> = checkpoint.tensors().iter().map(Tensor::file).collect();
+        let mut inputs = files.into_iter().chain([self.input.as_path()]);
+        if inputs.any(|input| input.canonicalize().is_ok_and(|input| input == existing)) {
+            let message = format!("{} is an input; name another output with -o", output.display());
             return Err(Usage(message).into());
         }
         Ok(output)

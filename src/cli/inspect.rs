@@ -174,7 +174,7 @@ fn section(text: &mut String, heading: &str, entries: impl Iterator<Item = (Stri
 }
 
 fn label(key: &Value) -> String {
-    key.as_key().map_or_else(|| tree::describe(key).to_string(), |key| key.to_string())
+    key.step().to_string()
 }
 
 /// A value in at most one line; `--json` prints all of it.

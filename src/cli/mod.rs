@@ -44,7 +44,10 @@ const BAD_INPUT: u8 = 3;
 
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     let (wants_json, outcome) = match &cli.command {
         Command::Inspect(command) => (command.json, command.run()),
         Command::Convert(command) => (command.json, command.run()),
@@ -59,6 +62,18 @@ pub fn main() -> ExitCode {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(BAD_INPUT),
         _ => ExitCode::from(code),
     }
+}
+
+/// Help and version, or what is wrong with the arguments: with `--json` as a document too.
+fn usage(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args().any(|argument| argument == "--json");
+    if error.use_stderr() && wants_json {
+        let error = json!({ "class": "usage", "file": null, "message": error.to_string() });
+        print!("{}", document(&json!({ "error": error })));
+    }
+    // Nothing else can be said when the message itself cannot.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { BAD_USAGE } else { DONE })
 }
 
 fn document(json: &Json) -> String {

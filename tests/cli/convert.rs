@@ -1,6 +1,6 @@
 //! `port convert`.
 
-use crate::Sandbox;
+use crate::{Sandbox, repository};
 
 #[test]
 fn every_target_is_written_beside_the_input() {
@@ -37,9 +37,12 @@ fn the_root_is_taken_alone_and_the_rest_is_named() {
     let ran =
         sandbox.port(&["convert", input, "--to", "npz", "--root", "model", "-o", "model.npz", "--json"]);
     assert_eq!(ran.json()["tensors"], 8);
-    let whole = sandbox.port(&["convert", input, "--to", "npz", "-o", "whole.npz", "--json"]).json();
-    let names: Vec<_> = whole["dropped"].as_array().unwrap().iter().map(|note| &note["name"]).collect();
-    assert!(names.iter().any(|name| *name == "epoch"), "{names:?}");
+    let dropped = ran.json()["dropped"].as_array().unwrap().clone();
+    for name in ["epoch", "optimizer"] {
+        let is_named =
+            dropped.iter().any(|note| note["name"] == name && note["reason"] == "beside the root `model`");
+        assert!(is_named, "{name} in {dropped:?}");
+    }
     let wrong = sandbox.port(&["convert", input, "--to", "npz", "--root", "teacher", "-o", "x.npz"]);
     assert_eq!(wrong.code, 3);
     assert!(
@@ -72,8 +75,9 @@ fn renaming_fits_names_to_patterns() {
     assert!(json["tensors"].as_array().unwrap().iter().any(|tensor| tensor["name"] == "norm.running_var"));
     assert_eq!(convert("nothing => something").code, 2);
     assert_eq!(convert("bn.{a} => {b}").code, 2);
-    let clash = convert("bn.{a} => bias");
-    assert_eq!(clash.code, 2, "{}", clash.stderr);
+    let clash = convert("bn.bias => fc.bias");
+    assert_eq!(clash.code, 3);
+    assert!(clash.stderr.contains("`fc.bias`"), "{}", clash.stderr);
 }
 
 #[test]
@@ -83,7 +87,7 @@ fn an_input_is_never_its_own_output() {
     let before = std::fs::read(sandbox.path("zip_state_dict.pth")).unwrap();
     let ran = sandbox.port(&["convert", "zip_state_dict.pth", "--to", "pth"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.stderr.contains("name another file with -o"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("name another output with -o"), "{}", ran.stderr);
     assert_eq!(std::fs::read(sandbox.path("zip_state_dict.pth")).unwrap(), before);
 }
 
@@ -114,4 +118,40 @@ fn an_unwritable_output_is_an_input_output_error() {
         "--json",
     ]);
     assert_eq!((ran.code, ran.json()["error"]["class"].as_str()), (3, Some("io")));
+}
+
+/// The shards of an index are inputs like the index itself.
+#[test]
+fn a_shard_is_never_the_output() {
+    let sandbox = Sandbox::new();
+    let folder = "tests/data/formats/safetensors/sharded";
+    for entry in std::fs::read_dir(repository(folder)).unwrap() {
+        sandbox.copy(&format!("{folder}/{}", entry.unwrap().file_name().to_string_lossy()));
+    }
+    let shard = "model-00001-of-00002.safetensors";
+    let ran = sandbox.port(&["convert", "model.safetensors.index.json", "--to", "safetensors", "-o", shard]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
+/// A new name may be free among the tensors and yet be taken.
+#[test]
+fn renaming_never_hides_another_entry() {
+    let sandbox = Sandbox::new();
+    sandbox.copy("tests/data/formats/pytorch/zip_checkpoint_nested.pth");
+    let input = "zip_checkpoint_nested.pth";
+    let json = sandbox.port(&["inspect", input, "--json"]).json();
+    let tensors = json["tensors"].as_array().unwrap();
+    let top = tensors.iter().find(|tensor| !tensor["name"].as_str().unwrap().contains('.'));
+    let name = top.expect("a tensor at the top").get("name").unwrap().as_str().unwrap();
+    let rule = format!("{name} => epoch");
+    let ran = sandbox.port(&["convert", input, "--to", "pth", "-o", "x.pth", "--rename", &rule]);
+    assert_eq!(ran.code, 3, "{}", ran.stdout);
+    assert!(ran.stderr.contains("already has an entry of that name"), "{}", ran.stderr);
+    assert!(!sandbox.path("x.pth").exists());
+}
+
+#[test]
+fn wrong_arguments_are_a_document_too() {
+    let ran = Sandbox::new().port(&["convert", "x.pth", "--to", "nothing", "--json"]);
+    assert_eq!((ran.code, ran.json()["error"]["class"].as_str()), (2, Some("usage")));
 }

@@ -81,7 +81,7 @@ impl Array {
             }
         };
         let header_len = header_len.ok_or_else(|| cut(header_start))? as usize;
-        let data_start = header_start + header_len;
+        let data_start = header_start.saturating_add(header_len);
         let header = bytes.get(header_start..data_start).ok_or_else(|| cut(data_start))?;
         if data_start > MAX_HEADER {
             return Err(Problem::Limit {

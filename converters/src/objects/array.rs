@@ -34,7 +34,7 @@ impl Reader<'_> {
         let element = match self.element_type(parts.dtype, &place)? {
             Ok(element) => element,
             Err(kind) => {
-                return Ok(Tensorlike::Skipped(format!("an array of {kind}, which is no number")));
+                return Ok(Tensorlike::Skipped(format!("an array of numpy {kind}, which is not read")));
             }
         };
         let shape = self.sizes(parts.shape).and_then(|sizes| {
@@ -132,6 +132,10 @@ impl Reader<'_> {
                 Ok(Some(Storage::raw(self.file.clone(), place, bytes.clone())))
             }
             None => Ok(Some(Storage::raw(self.file.clone(), place, Bytes::new()))),
+            // bytearray(_codecs.encode(text, 'latin1'))
+            Some(Node::Object(inner)) if self.pickle.meaning(inner.callable) == Some(Meaning::Encode) => {
+                self.encoded(inner, path)
+            }
             Some(Node::Tuple(_) | Node::List(_)) => Ok(None),
             _ => Err(Problem::malformed(place, "its bytes are not latin-1 text")),
         }

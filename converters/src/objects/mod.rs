@@ -9,6 +9,7 @@ mod rebuild;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::pickle::globals::Meaning;
 use crate::pickle::node::{Id, Node, Object};
 use crate::storage::Storage;
 use crate::tensor::{Tensor, View};
-use crate::value::{Dict, Dotted, Key, Record, Value};
+use crate::value::{Dict, Dotted, Key, Record, Spelling, Value};
 
 /// The field of a record whose state is not made of attributes.
 const STATE: &str = "state";
@@ -201,13 +202,13 @@ impl<'a> Reader<'a> {
                 self.charge_path(path)?;
                 match self.encoded(object, path)? {
                     Some(storage) => self.bytes(storage.decoded()?, path),
-                    None => self.record(object, path, depth),
+                    None => self.record(id, object, path, depth),
                 }
             }
             Some(Meaning::NumpyScalar) => self.scalar(object, path),
-            _ => match self.module_tensors(id, path, depth)? {
-                Some(tensors) => self.module(id, tensors, path, depth),
-                None => self.record(object, path, depth),
+            _ => match self.module(id, path, depth)? {
+                Some(module) => Ok(module),
+                None => self.record(id, object, path, depth),
             },
         }
     }
@@ -249,7 +250,7 @@ impl<'a> Reader<'a> {
         let mut searched = 0;
         for (key, value) in entries {
             let key = self.key(key, path, depth)?;
-            let step = key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}")));
+            let step = self.step(&key, path)?;
             let search = ENTRY_SEARCH + 2 * step.text_len();
             searched += search;
             self.take_memory(ENTRY + search, path)?;
@@ -270,6 +271,28 @@ impl<'a> Reader<'a> {
         }
         self.memory.give_back(searched);
         Ok(values)
+    }
+
+    /// The step of a path that a dictionary key makes. One that is neither text nor number is spelled out.
+    fn step(&self, key: &Value, path: &[Key]) -> Result<Key, Problem> {
+        if let Value::Text(text) | Value::Name(text) = key {
+            self.check_length(path, text.len())?;
+        }
+        if let Some(step) = key.as_key() {
+            return Ok(step);
+        }
+        let mut spelled = Spelled(String::new());
+        match write!(spelled, "{}", Spelling(key)) {
+            Ok(()) => self.check_length(path, spelled.0.len())?,
+            Err(_) => self.check_length(path, limits::MAX_PATH_BYTES + 1)?,
+        }
+        Ok(Key::Text(spelled.0))
+    }
+
+    /// Refuses paths that no message could show and no format could hold.
+    fn check_length(&self, path: &[Key], more: usize) -> Result<(), Problem> {
+        let length = text_len(path).saturating_add(more);
+        self.limit(path, "the length of the path to an object", length, limits::MAX_PATH_BYTES)
     }
 
     /// A dictionary key. Tensors and objects cannot be told apart as keys and are refused.
@@ -334,14 +357,22 @@ impl<'a> Reader<'a> {
     }
 
     /// An instance of a class that is not known: its arguments, attributes and items, as they are.
-    fn record(&mut self, object: &Object, path: &mut Vec<Key>, depth: usize) -> Result<Value, Problem> {
+    fn record(
+        &mut self,
+        id: Id,
+        object: &Object,
+        path: &mut Vec<Key>,
+        depth: usize,
+    ) -> Result<Value, Problem> {
         let (class, args) = self.constructed(object);
         let class = self.owned_name(class, path)?;
         self.take_memory(size_of::<Record>(), path)?;
         let pickle = self.pickle;
         let attributes_of = fields(pickle, object);
         let mut fields = self.entries(object.entries.iter().copied().chain(attributes_of), path, depth)?;
-        for state in object.state.iter().filter(|state| attributes(pickle, **state).is_none()) {
+        // A subclass of dict may name itself as its state: its entries are there already (the package addict).
+        let is_other = |state: &Id| *state != id && attributes(pickle, *state).is_none();
+        for state in object.state.iter().filter(|state| is_other(state)) {
             self.take_memory(ENTRY + STATE.len(), path)?;
             path.push(Key::Text(STATE.to_owned()));
             fields.push((Value::Text(STATE.to_owned()), self.value(*state, path, depth + 1)?));
@@ -399,7 +430,7 @@ impl<'a> Reader<'a> {
 
     /// Paths are kept with each tensor and note, twice: deep ones add up like texts.
     fn charge_path(&mut self, path: &[Key]) -> Result<(), Problem> {
-        let text = path.iter().map(Key::text_len).sum::<usize>();
+        let text = text_len(path);
         self.take_memory(text, path)?;
         self.charge(size_of_val(path) + text, path)
     }
@@ -452,6 +483,23 @@ fn attributes(pickle: &Pickle, state: Id) -> Option<[&[(Id, Id)]; 2]> {
         },
         _ => Some([dictionary(state)?, &[]]),
     }
+}
+
+/// Text of at most [`limits::MAX_PATH_BYTES`].
+struct Spelled(String);
+
+impl Write for Spelled {
+    fn write_str(&mut self, piece: &str) -> std::fmt::Result {
+        if self.0.len() + piece.len() > limits::MAX_PATH_BYTES {
+            return Err(std::fmt::Error);
+        }
+        self.0.push_str(piece);
+        Ok(())
+    }
+}
+
+fn text_len(path: &[Key]) -> usize {
+    path.iter().map(Key::text_len).sum()
 }
 
 /// The beginning of a path, for messages about one that is too long.

@@ -10,6 +10,7 @@
 use std::collections::HashSet;
 
 use super::{Reader, fields};
+use crate::checkpoint::Note;
 use crate::error::Problem;
 use crate::limits;
 use crate::memory::{grown, hashed};
@@ -25,56 +26,74 @@ enum Kind {
     Jittor,
 }
 
+const TENSOR_ATTRIBUTE: &str = "a tensor attribute, no part of the state dictionary";
+
+/// A walk through a module and its sub-modules.
+struct Walk<'a> {
+    kind: Kind,
+    /// Where the module stands.
+    path: &'a [Key],
+    /// Names of the sub-modules on the way down, each with a dot.
+    prefix: String,
+    /// Parts of the state found so far.
+    parts: Vec<Named>,
+}
+
 /// A tensor of a module by its `state_dict` name.
-pub(super) type Named = (String, Id);
+type Named = (String, Id);
 
 impl Reader<'_> {
-    /// The state dictionary of the module at node `id`, or `None` when the object is no module.
-    pub(super) fn module_tensors(
-        &mut self,
-        id: Id,
-        path: &[Key],
-        depth: usize,
-    ) -> Result<Option<Vec<Named>>, Problem> {
-        let Some(kind) = self.module_kind(id, path)? else {
-            return Ok(None);
-        };
-        let mut tensors = Vec::new();
-        self.collect(kind, id, &mut String::new(), path, depth, &mut tensors)?;
-        // An object of another kind that happens to look like an empty module is a record.
-        Ok((kind == Kind::Torch || !tensors.is_empty()).then_some(tensors))
-    }
-
-    /// The module: its tensors and its other attributes.
+    /// The module at node `id`, or `None` when the object is no module: its tensors by their `state_dict`
+    /// names, and its other attributes.
     pub(super) fn module(
         &mut self,
         id: Id,
-        tensors: Vec<Named>,
         path: &mut Vec<Key>,
         depth: usize,
-    ) -> Result<Value, Problem> {
-        let mut entries = Vec::with_capacity(tensors.len());
-        for (name, tensor) in tensors {
+    ) -> Result<Option<Value>, Problem> {
+        let (Some(kind), Node::Object(object)) = (self.module_kind(id, path)?, self.pickle.node(id)) else {
+            return Ok(None);
+        };
+        let mut walk = Walk { kind, path: &path.clone(), prefix: String::new(), parts: Vec::new() };
+        self.collect(&mut walk, id, depth)?;
+        let parts = walk.parts;
+        // An object of another kind that happens to look like an empty module is a record.
+        if kind != Kind::Torch && parts.is_empty() {
+            return Ok(None);
+        }
+        let mut entries = Vec::with_capacity(parts.len());
+        for (name, part) in parts {
             self.take_memory(size_of::<(Value, Value)>() + 2 * name.len(), path)?;
             path.push(Key::Text(name.clone()));
-            entries.push((Value::Text(name), self.value(tensor, path, depth + 1)?));
+            let (value, tensors) = self.counted(part, path, depth)?;
             path.pop();
+            // A part that is no tensor counts when it holds one.
+            if tensors > 0 || matches!(value, Value::Skipped(_)) {
+                entries.push((Value::Text(name), value));
+            }
         }
-        let Node::Object(object) = self.pickle.node(id) else {
-            return Ok(Value::None);
-        };
         let (class, _) = self.constructed(object);
         let class = self.owned_name(class, path)?;
         self.take_memory(size_of::<Module>(), path)?;
-        let attributes = self.plain_attributes(object, path, depth)?;
-        Ok(Value::Module(Box::new(Module { class, state: Dict { ordered: true, entries }, attributes })))
+        let attributes = self.plain_attributes(kind, object, "", path, depth)?;
+        let state = Dict { ordered: true, entries };
+        Ok(Some(Value::Module(Box::new(Module { class, state, attributes }))))
     }
 
-    /// Attributes that are neither internal nor sub-modules. Tensors among them are no part of the module's
-    /// state and are left out.
+    /// The value of a node, and how many tensors were collected below it.
+    fn counted(&mut self, id: Id, path: &mut Vec<Key>, depth: usize) -> Result<(Value, usize), Problem> {
+        let before = self.collector.tensors.len();
+        let value = self.value(id, path, depth + 1)?;
+        Ok((value, self.collector.tensors.len() - before))
+    }
+
+    /// Attributes of a module that are no part of its state. Tensors in them are named and left out, as
+    /// `state_dict` leaves them out; so are attributes whose names begin with `_`.
     fn plain_attributes(
         &mut self,
+        kind: Kind,
         object: &Object,
+        prefix: &str,
         path: &mut Vec<Key>,
         depth: usize,
     ) -> Result<Vec<(Value, Value)>, Problem> {
@@ -83,32 +102,74 @@ impl Reader<'_> {
             let Some(name) = self.pickle.node(key).text() else {
                 continue;
             };
-            self.take_memory(grown::<(Value, Value)>(), path)?;
-            let name = self.owned_name(name, path)?;
-            if name.starts_with('_') || name == "training" || self.is_part(value, path)? {
+            if !prefix.is_empty() && self.is_simple(value) {
                 continue;
             }
-            path.push(Key::Text(name.clone()));
+            self.take_memory(grown::<(Value, Value)>(), path)?;
+            let name = self.owned_name(name, path)?;
+            if self.is_state(kind, &name, value, path, depth)? {
+                continue;
+            }
+            path.push(Key::Text(format!("{prefix}{name}")));
             let (tensors, notes) = (self.collector.tensors.len(), self.collector.notes.len());
             let mut value = self.value(value, path, depth + 1)?;
             if self.collector.tensors.len() > tensors {
                 self.collector.tensors.truncate(tensors);
                 self.collector.notes.truncate(notes);
-                value = self.skip(path, "a tensor attribute, no part of the state dictionary".to_owned())?;
+                value = self.skip(path, TENSOR_ATTRIBUTE.to_owned())?;
             }
             path.pop();
-            attributes.push((Value::Text(name), value));
+            if !name.starts_with('_') && name != "training" {
+                attributes.push((Value::Text(name), value));
+            }
         }
         Ok(attributes)
     }
 
-    /// Whether an attribute is a part of a module that keeps its parts as attributes.
-    fn is_part(&mut self, id: Id, path: &[Key]) -> Result<bool, Problem> {
-        let Node::Object(object) = self.pickle.node(id) else {
+    /// Names the tensors in the attributes of a sub-module; its other attributes say how it computes.
+    fn note_attributes(&mut self, walk: &Walk<'_>, object: &Object, depth: usize) -> Result<(), Problem> {
+        let notes = self.collector.notes.len();
+        self.plain_attributes(walk.kind, object, &walk.prefix, &mut walk.path.to_vec(), depth)?;
+        let is_tensor = |note: &Note| note.reason == TENSOR_ATTRIBUTE;
+        let kept: Vec<_> = self.collector.notes.drain(notes..).filter(is_tensor).collect();
+        self.collector.notes.extend(kept);
+        Ok(())
+    }
+
+    /// Whether a value cannot hold a tensor, which most attributes of sub-modules cannot.
+    fn is_simple(&self, id: Id) -> bool {
+        match self.pickle.node(id) {
+            Node::List(items) | Node::Set(items) => items.is_empty(),
+            Node::Tuple(items) => items.iter().all(|item| matches!(self.pickle.node(*item), Node::Int(_))),
+            Node::Dict(entries) => entries.is_empty(),
+            Node::Object(object) => {
+                let is_bare = self.pickle.tuple(object.args).is_empty() && object.state.is_empty();
+                is_bare && object.entries.is_empty() && object.items.is_empty()
+            }
+            Node::Persistent(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether an attribute is where a module of this kind keeps its state.
+    fn is_state(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        value: Id,
+        path: &[Key],
+        depth: usize,
+    ) -> Result<bool, Problem> {
+        const TORCH: [&str; 4] = ["_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"];
+        if kind == Kind::Torch {
+            return Ok(TORCH.contains(&name));
+        }
+        if kind == Kind::Jittor && name.starts_with('_') {
             return Ok(false);
-        };
-        let is_var = self.pickle.meaning(object.callable) == Some(Meaning::JittorVar);
-        Ok(is_var || self.module_kind(id, path)?.is_some())
+        }
+        let is_layers = kind == Kind::Jittor && name == "layers" && self.is_dictionary(value);
+        let is_module = self.module_kind(value, path)? == Some(kind);
+        Ok(is_layers || is_module || self.tensor(value, &name, depth)?.is_some())
     }
 
     fn module_kind(&mut self, id: Id, path: &[Key]) -> Result<Option<Kind>, Problem> {
@@ -144,67 +205,89 @@ impl Reader<'_> {
         self.limit(path, "the number of paths to objects", self.visits, limits::MAX_VISITS)
     }
 
-    fn collect(
-        &mut self,
-        kind: Kind,
-        id: Id,
-        prefix: &mut String,
-        path: &[Key],
-        depth: usize,
-        tensors: &mut Vec<Named>,
-    ) -> Result<(), Problem> {
+    fn collect(&mut self, walk: &mut Walk<'_>, id: Id, depth: usize) -> Result<(), Problem> {
+        let (kind, path) = (walk.kind, walk.path);
         self.visit(path, depth)?;
-        self.limit(path, "the names of a module's tensors", prefix.len(), limits::MAX_METADATA_BYTES)?;
+        self.limit(path, "the names of a module's tensors", walk.prefix.len(), limits::MAX_METADATA_BYTES)?;
         let Node::Object(object) = self.pickle.node(id) else {
             return Ok(());
         };
         let (own, children) = match kind {
-            Kind::Torch => self.torch_parts(object, path)?,
+            Kind::Torch => self.torch_parts(object, walk)?,
             Kind::Script => self.attribute_parts(object, path, |_| true)?,
             Kind::Jittor => self.attribute_parts(object, path, |name| !name.starts_with('_'))?,
         };
         for (name, value) in own {
-            let name = format!("{prefix}{name}");
-            self.charge(name.len(), path)?;
-            if self.tensor(value, &name, depth)?.is_some() {
-                self.take_memory(grown::<Named>(), path)?;
-                tensors.push((name, value));
+            let name = format!("{}{name}", walk.prefix);
+            if kind == Kind::Torch || self.tensor(value, &name, depth)?.is_some() {
+                self.add_part(walk, name, value)?;
             }
         }
-        let mut below = |reader: &mut Self, (name, child): Named| {
-            let end = prefix.len();
-            prefix.push_str(&name);
-            prefix.push('.');
-            let outcome = reader.collect(kind, child, prefix, path, depth + 1, tensors);
-            prefix.truncate(end);
-            outcome
-        };
+        if !walk.prefix.is_empty() {
+            self.note_attributes(walk, object, depth)?;
+        }
         for (name, child) in children {
-            let is_layers = kind == Kind::Jittor && name == "layers" && self.is_dictionary(child);
-            if is_layers {
-                let layers = self.named_entries(child, path)?;
-                layers.into_iter().try_for_each(|layer| below(self, layer))?;
+            if kind == Kind::Jittor && name == "layers" && self.is_dictionary(child) {
+                for (name, layer) in self.named_entries(child, path)? {
+                    self.collect_child(walk, &name, layer, depth)?;
+                }
             } else if self.module_kind(child, path)? == Some(kind) {
-                below(self, (name, child))?;
+                self.collect_child(walk, &name, child, depth)?;
+            } else if kind == Kind::Torch {
+                // A sub-module that is pickled in a way of its own: what it holds is found by its paths.
+                let name = format!("{}{name}", walk.prefix);
+                self.add_part(walk, name, child)?;
             }
         }
         Ok(())
     }
 
-    /// Parameters and persistent buffers, then children.
-    fn torch_parts(&mut self, object: &Object, path: &[Key]) -> Result<(Vec<Named>, Vec<Named>), Problem> {
+    fn collect_child(
+        &mut self,
+        walk: &mut Walk<'_>,
+        name: &str,
+        child: Id,
+        depth: usize,
+    ) -> Result<(), Problem> {
+        let end = walk.prefix.len();
+        walk.prefix.push_str(name);
+        walk.prefix.push('.');
+        let outcome = self.collect(walk, child, depth + 1);
+        walk.prefix.truncate(end);
+        outcome
+    }
+
+    fn add_part(&mut self, walk: &mut Walk<'_>, name: String, part: Id) -> Result<(), Problem> {
+        if matches!(self.pickle.node(part), Node::None) {
+            return Ok(());
+        }
+        self.charge(name.len(), walk.path)?;
+        self.take_memory(grown::<Named>(), walk.path)?;
+        walk.parts.push((name, part));
+        Ok(())
+    }
+
+    /// Parameters and persistent buffers, then children. The other buffers are named.
+    fn torch_parts(&mut self, object: &Object, walk: &Walk<'_>) -> Result<(Vec<Named>, Vec<Named>), Problem> {
         let pickle = self.pickle;
         let part = |wanted| fields(pickle, object).find(|(key, _)| pickle.node(*key).is_text(wanted));
         let mut named = |wanted| match part(wanted) {
-            Some((_, id)) => self.named_entries(id, path),
+            Some((_, id)) => self.named_entries(id, walk.path),
             None => Ok(Vec::new()),
         };
         let (mut own, buffers, modules) = (named("_parameters")?, named("_buffers")?, named("_modules")?);
         let transient = match part("_non_persistent_buffers_set") {
-            Some((_, set)) => self.texts(set, path)?,
+            Some((_, set)) => self.texts(set, walk.path)?,
             None => HashSet::new(),
         };
-        own.extend(buffers.into_iter().filter(|(name, _)| !transient.contains(name)));
+        for (name, buffer) in buffers {
+            if !transient.contains(&name) {
+                own.push((name, buffer));
+            } else if !matches!(pickle.node(buffer), Node::None) {
+                let name = Key::Text(format!("{}{name}", walk.prefix));
+                self.skip(&[walk.path, &[name]].concat(), "a buffer that is not persistent".to_owned())?;
+            }
+        }
         Ok((own, modules))
     }
 

@@ -136,7 +136,9 @@ impl Reader<'_> {
             _ => (storage.dtype, extra(2)),
         };
         let dtype = dtype.ok_or_else(|| {
-            Problem::unsupported(&*place, "the element type of an untyped storage", SAVE_PLAIN)
+            let name = extra(2).and_then(|dtype| self.pickle.global(dtype)).map(|global| &*global.name);
+            let what = format!("the element type {}", name.unwrap_or("of an untyped storage"));
+            Problem::unsupported(&*place, what, SAVE_PLAIN)
         })?;
         let shape = self.sizes(size).ok_or_else(|| corrupt("its size is not a tuple of sizes"))?;
         let strides = self.sizes(stride).ok_or_else(|| corrupt("its strides are not a tuple of steps"))?;

@@ -139,6 +139,8 @@ fn torch(module: &str, name: &str) -> Option<Meaning> {
         ("torch", "device" | "Tensor" | "per_tensor_affine" | "per_channel_affine") => Some(Meaning::Inert),
         ("torch" | "torch.cuda" | "torch.storage", name) if name.ends_with("Storage") => Some(storage(name)),
         ("torch" | "torch.cuda", name) if name.ends_with("Tensor") => Some(Meaning::LegacyTensor),
+        ("torch", name) if OTHER_CONSTANTS.contains(&name) => Some(Meaning::Inert),
+        ("torch.torch_version", "TorchVersion") => Some(Meaning::Inert),
         ("torch", name) => dtype(name).map(Meaning::TorchDtype),
         ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Some(Meaning::RebuildTensor),
         ("torch._utils", "_rebuild_tensor_v3") => Some(Meaning::RebuildTensorV3),
@@ -158,6 +160,30 @@ fn torch(module: &str, name: &str) -> Option<Meaning> {
         _ => None,
     }
 }
+
+/// Element types that are not read, memory formats and layouts.
+const OTHER_CONSTANTS: [&str; 20] = [
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+    "float4_e2m1fn_x2",
+    "complex32",
+    "chalf",
+    "qint8",
+    "quint8",
+    "qint32",
+    "quint4x2",
+    "quint2x4",
+    "bits8",
+    "bits16",
+    "channels_last",
+    "channels_last_3d",
+    "contiguous_format",
+    "preserve_format",
+    "strided",
+    "sparse_coo",
+    "sparse_csr",
+];
 
 /// Parts of PyTorch whose classes appear in pickled modules and optimisers.
 fn has_classes(module: &str) -> bool {

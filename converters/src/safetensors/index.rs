@@ -31,10 +31,14 @@ pub(crate) fn recognises(bytes: &[u8]) -> bool {
 pub(crate) fn read(source: &Source) -> Result<Checkpoint> {
     let (map, header) = parse(&source.bytes).in_file(&source.path)?;
     let directory = source.path.parent().unwrap_or(Path::new(""));
+    let mut header = header;
     let mut shards: HashMap<&str, HashMap<String, Tensor>> = HashMap::new();
     for (name, file) in &map {
         if !shards.contains_key(&**file) {
-            shards.insert(file, shard(directory, name, file).map_err(|failure| failure.in_index(source))?);
+            let (tensors, metadata) =
+                shard(directory, name, file).map_err(|failure| failure.in_index(source))?;
+            shards.insert(file, tensors);
+            merge(&mut header, metadata);
         }
     }
     let mut tensors = Vec::new();
@@ -103,7 +107,7 @@ fn shard(
     directory: &Path,
     wanted_by: &str,
     file: &str,
-) -> std::result::Result<HashMap<String, Tensor>, ShardFailure> {
+) -> std::result::Result<(HashMap<String, Tensor>, Value), ShardFailure> {
     let inside = Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
     if !inside || file.is_empty() || file.contains(['\\', ':']) {
         let place = format!("tensor `{wanted_by}`");
@@ -115,8 +119,26 @@ fn shard(
         return Err(ShardFailure::Index(Problem::Missing { what: format!("the file {file}"), wanted_by }));
     }
     let source = Source::map(&path).map_err(ShardFailure::Shard)?;
-    let (tensors, _) = read_tensors(&source).in_file(&path).map_err(ShardFailure::Shard)?;
-    Ok(tensors.into_iter().map(|tensor| (tensor.name().to_owned(), tensor)).collect())
+    if !super::recognises(&source.bytes) {
+        let what = "an index of files that are not safetensors";
+        let problem =
+            Problem::unsupported(format!("the file {file}"), what, "convert each of the files on its own");
+        return Err(ShardFailure::Index(problem));
+    }
+    let (tensors, metadata) = read_tensors(&source).in_file(&path).map_err(ShardFailure::Shard)?;
+    Ok((tensors.into_iter().map(|tensor| (tensor.name().to_owned(), tensor)).collect(), metadata))
+}
+
+/// Adds the metadata of a shard that the index or a shard before it does not have.
+fn merge(header: &mut Value, metadata: Value) {
+    let (Value::Dict(header), Value::Dict(metadata)) = (header, metadata) else {
+        return;
+    };
+    for (key, value) in metadata.entries {
+        if !header.entries.iter().any(|(known, _)| *known == key) {
+            header.entries.push((key, value));
+        }
+    }
 }
 
 /// JSON as plain data.

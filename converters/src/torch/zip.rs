@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::reference::StorageReference;
 use crate::archive::{Archive, Entry};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Note};
 use crate::dtype::Dtype;
 use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
@@ -33,10 +33,8 @@ fn read_archive(source: &Source, archive: &Archive) -> std::result::Result<Check
     let prefix = entry.name.strip_suffix(PICKLE).unwrap_or_default();
     let has =
         |name: &str| archive.entries().iter().any(|entry| entry.name.strip_prefix(prefix) == Some(name));
-    let format = match has("constants.pkl") {
-        true => Format::TorchScript,
-        false => Format::TorchZip,
-    };
+    let is_script = has("constants.pkl");
+    let format = if is_script { Format::TorchScript } else { Format::TorchZip };
     let content = archive.content(entry)?;
     let place = format!("record `{}`", entry.name);
     let mut memory = Memory::of_file(source.bytes.len());
@@ -47,7 +45,12 @@ fn read_archive(source: &Source, archive: &Archive) -> std::result::Result<Check
     }
     let big_endian = big_endian(archive, prefix)?;
     let mut storages = Records { archive, prefix, big_endian, known: HashMap::new() };
-    objects::read(&source.path, format, &pickle, memory, &mut storages)
+    let mut checkpoint = objects::read(&source.path, format, &pickle, memory, &mut storages)?;
+    if is_script {
+        let (name, reason) = ("constants.pkl".to_owned(), "constants of the compiled code".to_owned());
+        checkpoint.notes.push(Note { name, reason });
+    }
+    Ok(checkpoint)
 }
 
 /// The only `data.pkl`: with two of them, two readers would see two checkpoints.

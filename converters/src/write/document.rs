@@ -64,7 +64,13 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
             }
             Value::Set(items) => {
                 self.pickle.set_begin();
-                self.items(items, path);
+                for item in items {
+                    path.push(item.step());
+                    if self.can_hold_key(item, path) {
+                        self.value(item, path);
+                    }
+                    path.pop();
+                }
                 self.pickle.set_end();
             }
             Value::Dict(dict) => self.dict(dict, path),
@@ -86,7 +92,7 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
     fn dict(&mut self, dict: &Dict, path: &mut Vec<Key>) {
         self.pickle.dict_begin(dict.ordered);
         for (key, value) in &dict.entries {
-            path.push(key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}"))));
+            path.push(key.step());
             if self.can_hold_key(key, path) && self.can_hold(value, path) {
                 self.value(key, path);
                 self.value(value, path);
@@ -103,7 +109,7 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
             if matches!(value, Value::Skipped(_)) {
                 continue;
             }
-            path.extend(key.as_key());
+            path.push(key.step());
             self.drop(
                 path,
                 format!("an attribute of {}: only its state dictionary is written", module.class),
@@ -131,11 +137,11 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
     }
 
     fn can_hold_key(&mut self, key: &Value, path: &[Key]) -> bool {
-        let plain = !matches!(key, Value::Record(_) | Value::Name(_) | Value::Skipped(_) | Value::Set(_));
-        if !plain {
+        let is_plain = is_hashable(key);
+        if !is_plain {
             self.drop(path, "its key is not plain data".to_owned());
         }
-        plain
+        is_plain
     }
 
     /// Whether the value can be written; notes it when not.
@@ -168,5 +174,16 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
             }
             _ => false,
         }
+    }
+}
+
+/// Whether the value, once written, can be a dictionary key or an element of a set. A frozen set is read as a
+/// set, which cannot.
+fn is_hashable(key: &Value) -> bool {
+    match key {
+        Value::Tuple(items) => items.iter().all(is_hashable),
+        Value::None | Value::Bool(_) | Value::Int(_) | Value::BigInt(_) | Value::Float(_) => true,
+        Value::Text(_) | Value::Bytes(_) => true,
+        _ => false,
     }
 }

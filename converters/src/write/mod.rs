@@ -13,6 +13,7 @@ mod safetensors;
 mod torch;
 mod zip;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use crate::cast::CastReport;
@@ -21,6 +22,7 @@ use crate::dtype::Dtype;
 use crate::error::{InFile, Problem, Result};
 use crate::safetensors::header::METADATA;
 use crate::tensor::Tensor;
+use crate::value::Value;
 use output::Output;
 
 /// A format to write.
@@ -104,8 +106,7 @@ pub fn write(checkpoint: &Checkpoint, target: Target, path: &Path, options: Opti
     let output = Output::create(path)?;
     let (bytes, reports) = plan.run(checkpoint, tensors, &output, options.progress)?;
     output.finish()?;
-    let casts = tensors.all.iter().zip(reports).filter(|(_, report)| *report != CastReport::default());
-    let casts = casts.map(|(tensor, report)| (tensor.name().to_owned(), report)).collect();
+    let casts = tensors.casts(&reports);
     Ok(Written { bytes, tensors: written, dropped, casts })
 }
 
@@ -123,6 +124,18 @@ impl Tensors<'_> {
 
     fn byte_len(&self, tensor: &Tensor) -> u64 {
         tensor.elements() * self.dtype(tensor).size() as u64
+    }
+
+    /// The tensors that a cast changed. Of tied weights one is copied, and its report is that of all.
+    fn casts(&self, reports: &[CastReport]) -> Vec<(String, CastReport)> {
+        let changed = |(_, report): &(&Tensor, &CastReport)| **report != CastReport::default();
+        let changed = self.all.iter().zip(reports).filter(changed);
+        let by_identity: HashMap<_, _> =
+            changed.map(|(tensor, report)| (tensor.identity(), *report)).collect();
+        let named = self.all.iter().filter_map(|tensor| {
+            by_identity.get(&tensor.identity()).map(|report| (tensor.name().to_owned(), *report))
+        });
+        named.collect()
     }
 
     /// A few names mean something to a format, or are too long for it.
@@ -147,5 +160,16 @@ impl Tensors<'_> {
             let (tensor, dtype) = (tensor.name().to_owned(), self.dtype(tensor));
             Err(Problem::DtypeNotWritable { tensor, dtype, format: target.name() })
         })
+    }
+}
+
+/// Notes the entries of a container header that `target` has no place for.
+fn drop_header(checkpoint: &Checkpoint, dropped: &mut Vec<Note>, target: &str) {
+    let Value::Dict(dict) = checkpoint.header() else {
+        return;
+    };
+    for (key, _) in &dict.entries {
+        let (name, reason) = (key.step().to_string(), format!("{target} has no place for file metadata"));
+        dropped.push(Note { name, reason });
     }
 }

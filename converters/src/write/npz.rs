@@ -1,9 +1,8 @@
 //! A numpy archive: one `.npy` record a tensor, stored, as `numpy.savez` writes it.
 
-use super::Tensors;
 use super::layout::{Content, Plan};
-use super::safetensors;
 use super::zip::Zip;
+use super::{Tensors, drop_header};
 use crate::checkpoint::{Checkpoint, Note};
 use crate::numpy::{dtype::descr, npy};
 use crate::tensor::Tensor;
@@ -15,7 +14,7 @@ const ALIGNMENT: usize = 64;
 
 /// Lays the archive out. It has no place for anything but arrays.
 pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
-    safetensors::drop_header(checkpoint, dropped, "a numpy archive");
+    drop_header(checkpoint, dropped, "a numpy archive");
     drop_metadata(checkpoint.document(), &mut Vec::new(), dropped);
     let (mut plan, mut zip) = (Plan::new(tensors.all.len()), Zip::default());
     for (index, tensor) in tensors.all.iter().enumerate() {
@@ -50,33 +49,24 @@ fn header(tensor: &Tensor, descr: &str) -> Vec<u8> {
 
 /// Notes every branch of the document that holds no tensor.
 fn drop_metadata(value: &Value, path: &mut Vec<Key>, dropped: &mut Vec<Note>) {
-    let entries: Vec<(Key, &Value)> = match value {
-        Value::Dict(dict) => {
-            let named = dict
-                .entries
-                .iter()
-                .map(|(key, value)| (key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}"))), value));
-            named.collect()
-        }
-        Value::List(items) | Value::Tuple(items) => {
-            items.iter().enumerate().map(|(index, item)| (Key::Index(index as i64), item)).collect()
-        }
-        Value::Module(module) => {
-            module.attributes.iter().filter_map(|(key, value)| Some((key.as_key()?, value))).collect()
-        }
-        Value::Record(record) => {
-            let fields = record.fields.iter().filter_map(|(key, value)| Some((key.as_key()?, value)));
-            fields.collect()
-        }
-        _ => return,
-    };
-    for (key, value) in entries {
-        path.push(key);
+    let mut below = |step: Key, value: &Value| {
+        path.push(step);
         if value.holds_tensor() {
             drop_metadata(value, path, dropped);
         } else if !matches!(value, Value::Skipped(_)) {
             dropped.push(Note { name: join(path), reason: "a numpy archive holds arrays only".to_owned() });
         }
         path.pop();
+    };
+    let mut all = |entries: &[(Value, Value)], items: &[Value]| {
+        entries.iter().for_each(|(key, value)| below(key.step(), value));
+        items.iter().enumerate().for_each(|(index, item)| below(Key::Index(index as i64), item));
+    };
+    match value {
+        Value::Dict(dict) => all(&dict.entries, &[]),
+        Value::Module(module) => all(&module.attributes, &[]),
+        Value::Record(record) => all(&record.fields, &record.items),
+        Value::List(items) | Value::Tuple(items) | Value::Set(items) => all(&[], items),
+        _ => {}
     }
 }

@@ -21,8 +21,12 @@ impl Output {
     pub(super) fn create(target: &Path) -> Result<Output> {
         let target = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
         let fail = |source| Error::new(&target, Problem::Io(source));
+        let existing = std::fs::metadata(&target).ok();
         if target.is_dir() {
             return Err(Error::new(&target, Problem::Directory { unpacked_archive: false }));
+        }
+        if existing.as_ref().is_some_and(|existing| !existing.is_file()) {
+            return Err(Error::new(&target, Problem::NotRegularFile));
         }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".port-").suffix(".part");
@@ -33,6 +37,9 @@ impl Output {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let temporary = builder.tempfile_in(directory(&target)).map_err(fail)?;
+        if let Some(existing) = existing {
+            temporary.as_file().set_permissions(existing.permissions()).map_err(fail)?;
+        }
         Ok(Output { target, temporary })
     }
 

@@ -5,10 +5,9 @@
 
 use std::collections::HashSet;
 
-use super::Tensors;
 use super::document::DocumentWriter;
 use super::layout::{Plan, Tail};
-use super::safetensors;
+use super::{Tensors, drop_header};
 use crate::checkpoint::{Checkpoint, Note};
 use crate::numpy::dtype::descr;
 use crate::pickle::write::PickleWriter;
@@ -16,7 +15,7 @@ use crate::tensor::Tensor;
 
 /// Lays the pickle out: its opcodes and, in between, the elements.
 pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
-    safetensors::drop_header(checkpoint, dropped, "a pickle");
+    drop_header(checkpoint, dropped, "a pickle");
     let mut plan = Plan::new(checkpoint.tensors().len());
     let document = DocumentWriter {
         pickle: PickleWriter::new(4),

@@ -73,7 +73,12 @@ impl Flat<'_> {
                 return self.add_all(&dict.entries, path);
             }
             // Settings in an object are as good as settings in a dictionary.
-            Value::Record(record) if record.args.is_empty() && record.items.is_empty() => {
+            Value::Record(record) if !record.fields.is_empty() => {
+                let mut reason = format!("the class {}: its attributes are kept as texts", record.class);
+                if !record.args.is_empty() || !record.items.is_empty() {
+                    reason.push_str(", its other content is not");
+                }
+                self.dropped.push(Note { name: join(path), reason });
                 return self.add_all(&record.fields, path);
             }
             // Noted when it was read.
@@ -88,25 +93,12 @@ impl Flat<'_> {
             Err(reason) => self.dropped.push(Note { name, reason }),
         }
     }
-}
 
-impl Flat<'_> {
     fn add_all(&mut self, entries: &[(Value, Value)], path: &mut Vec<Key>) {
         for (key, value) in entries {
-            path.push(key.as_key().unwrap_or_else(|| Key::Text(format!("{key:?}"))));
+            path.push(key.step());
             self.add(value, path);
             path.pop();
         }
-    }
-}
-
-/// Notes the entries of a container header that `target` has no place for.
-pub(super) fn drop_header(checkpoint: &Checkpoint, dropped: &mut Vec<Note>, target: &str) {
-    let Value::Dict(dict) = checkpoint.header() else {
-        return;
-    };
-    for (key, _) in &dict.entries {
-        let name = key.as_key().map(|key| key.to_string()).unwrap_or_default();
-        dropped.push(Note { name, reason: format!("{target} has no place for file metadata") });
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::document::DocumentWriter;
 use super::layout::{Content, Plan};
 use super::zip::Zip;
-use super::{Tensors, safetensors};
+use super::{Tensors, drop_header};
 use crate::checkpoint::{Checkpoint, Note};
 use crate::dtype::Dtype;
 use crate::pickle::write::PickleWriter;
@@ -18,7 +18,7 @@ const PREFIX: &str = "archive";
 
 /// Lays the archive out: the pickle, the small records, the storages.
 pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
-    safetensors::drop_header(checkpoint, dropped, "a PyTorch archive");
+    drop_header(checkpoint, dropped, "a PyTorch archive");
     let mut storages: Vec<usize> = Vec::new();
     let mut keys = HashMap::new();
     let document = DocumentWriter {
