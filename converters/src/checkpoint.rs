@@ -171,15 +171,16 @@ impl Checkpoint {
     }
 
     /// The part of the checkpoint below `root`, dotted steps from the top, as a checkpoint of its own: names
-    /// lose the prefix, everything beside it is left out.
+    /// lose the prefix, everything beside it is left out and noted. In a flat checkpoint, and inside a module,
+    /// the tensors whose names begin so.
     ///
     /// # Errors
     /// [`Problem::NoSuchRoot`] when the path leads nowhere, [`Problem::NoTensors`] when nothing below is one.
     pub fn at_root(&self, root: &str) -> Result<Checkpoint> {
         let fail = |problem| Error::new(&self.path, problem);
-        let (path, value) = find(&self.document, root).ok_or_else(|| {
-            fail(Problem::NoSuchRoot { root: root.to_owned(), present: branches(&self.document) })
-        })?;
+        let Some((path, value)) = find(&self.document, root) else {
+            return self.at_prefix(root);
+        };
         // A single tensor keeps its own name.
         let (steps, value) = match (value, path.split_last()) {
             (Value::Tensor(_), Some((last, above))) => {
@@ -202,6 +203,26 @@ impl Checkpoint {
         if part.tensors.is_empty() {
             return Err(fail(Problem::NoTensors));
         }
+        part.check_names()?;
+        Ok(part)
+    }
+
+    /// The tensors whose flat names begin with `root` and a dot: nested once, before they came into a flat format.
+    fn at_prefix(&self, root: &str) -> Result<Checkpoint> {
+        let rest = |tensor: &Tensor| Some(tensor.name().strip_prefix(root)?.strip_prefix('.')?.to_owned());
+        let inside = self.tensors.iter().filter_map(|tensor| Some(tensor.at(vec![Key::Text(rest(tensor)?)])));
+        let inside: Vec<Tensor> = inside.collect();
+        if inside.is_empty() {
+            let present = branches(&self.document);
+            return Err(Error::new(&self.path, Problem::NoSuchRoot { root: root.to_owned(), present }));
+        }
+        let mut part = Checkpoint::flat(&self.path, self.format, inside, Value::Dict(Dict::default()))?;
+        let header = self.header.steps().into_iter().map(|step| step.to_string());
+        let beside = self.tensors.iter().filter(|tensor| rest(tensor).is_none());
+        let beside = header.chain(beside.map(|tensor| tensor.name().to_owned()));
+        part.notes.extend(beside.map(|name| Note { name, reason: format!("beside the root `{root}`") }));
+        part.globals.clone_from(&self.globals);
+        part.unchecked.clone_from(&self.unchecked);
         part.check_names()?;
         Ok(part)
     }

@@ -318,6 +318,12 @@ fn a_part_of_a_checkpoint_loses_its_prefix() {
         converters::open(workspace("tests/data/formats/pytorch/zip_checkpoint_nested.pth")).unwrap();
     let part = checkpoint.at_root("model").unwrap();
     assert_eq!(part.tensors()[0].name(), "conv.weight");
+    let flat = converters::open(workspace("tests/data/formats/pytorch/zip_whole_module.pth")).unwrap();
+    let stem = flat.at_root("stem").unwrap();
+    assert_eq!(stem.tensors()[0].name(), "conv.weight");
+    assert!(
+        stem.notes().iter().any(|note| note.name == "anchors" && note.reason == "beside the root `stem`")
+    );
     let missing = checkpoint.at_root("teacher").unwrap_err().to_string();
     assert!(missing.contains("there is nothing at `teacher`; the file has `model`"), "{missing}");
 }

@@ -131,10 +131,16 @@ impl Convert {
         Ok(checkpoint)
     }
 
+    /// The input's name with the format's extension; that of an index says what it is an index of.
+    fn default_output(&self) -> PathBuf {
+        let name = self.input.to_string_lossy();
+        let stem = name.strip_suffix(".index.json").map_or(self.input.as_path(), Path::new);
+        stem.with_extension(self.to.target().extension())
+    }
+
     /// The file to write, which is none of those that are read.
     fn output_path(&self, checkpoint: &Checkpoint) -> Result<PathBuf> {
-        let extension = self.to.target().extension();
-        let output = self.output.clone().unwrap_or_else(|| self.input.with_extension(extension));
+        let output = self.output.clone().unwrap_or_else(|| self.default_output());
         let Ok(existing) = output.canonicalize() else {
             return Ok(output);
         };

@@ -275,8 +275,11 @@ impl Statistics {
         figures.into_iter().chain([count(self.zeros), count(self.nans)]).collect()
     }
 
+    /// Infinite figures become texts, which JSON has no numbers for.
     fn json(&self) -> Json {
-        let [min, max, mean, std] = self.figures().map_or([None; 4], |figures| figures.map(Some));
+        let figure = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
+        let [min, max, mean, std] =
+            self.figures().map_or([const { Json::Null }; 4], |figures| figures.map(figure));
         json!({ "min": min, "max": max, "mean": mean, "std": std, "zeros": self.zeros, "nan": self.nans })
     }
 }

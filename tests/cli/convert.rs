@@ -131,6 +131,9 @@ fn a_shard_is_never_the_output() {
     let shard = "model-00001-of-00002.safetensors";
     let ran = sandbox.port(&["convert", "model.safetensors.index.json", "--to", "safetensors", "-o", shard]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);
+    let ran = sandbox.port(&["convert", "model.safetensors.index.json", "--to", "safetensors"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(sandbox.path("model.safetensors").exists());
 }
 
 /// A new name may be free among the tensors and yet be taken.
