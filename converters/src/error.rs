@@ -325,7 +325,8 @@ const INCOMPLETE: &str =
     "probably an interrupted download: compare its size with the source and fetch it again";
 const UNTRUSTED: &str = "do not open it with torch.load or pickle; get the weights from a source you trust, or have \
                          its author save model.state_dict() alone";
-const TOO_BIG: &str = "docs/security.md lists the limits; a genuine checkpoint stays far below them";
+const TOO_BIG: &str =
+    "docs/security.md lists the limits and why they are there; save what you need of the file alone";
 
 impl Problem {
     /// The kind of failure.

@@ -32,6 +32,7 @@ mod onnx;
 mod open;
 mod pickle;
 mod safetensors;
+mod select;
 mod storage;
 mod tensor;
 mod torch;

@@ -126,17 +126,11 @@ fn parse(pattern: &str) -> Result<Vec<Piece>, RenameError> {
 }
 
 fn names(pieces: &[Piece]) -> BTreeSet<&str> {
-    let name = |piece: &'_ Piece| match piece {
-        Piece::Placeholder(_, _) => true,
-        Piece::Literal(_) => false,
-    };
-    pieces
-        .iter()
-        .filter(|piece| name(piece))
-        .map(|piece| match piece {
-            Piece::Placeholder(name, _) | Piece::Literal(name) => name.as_str(),
-        })
-        .collect()
+    let names = pieces.iter().filter_map(|piece| match piece {
+        Piece::Placeholder(name, _) => Some(name.as_str()),
+        Piece::Literal(_) => None,
+    });
+    names.collect()
 }
 
 fn regex(pieces: &[Piece]) -> Result<Regex, regex::Error> {
