@@ -45,7 +45,8 @@ const FINDINGS: &[(&str, ErrorClass)] = &[
     // State dictionaries that were collected again and again, or cost the square of their length.
     ("module_recalled.pth", Limit),
     ("module_transient_buffers.pth", Limit),
-    ("module_nested_names.pth", NoTensors),
+    ("module_nested_names.pth", Limit),
+    ("module_long_names.pth", Limit),
     ("module_names_decoded.pth", Limit),
     // Chains of a hundred thousand objects, each the argument of the next: every step was a call.
     ("size_of_sizes.pth", Corrupt),

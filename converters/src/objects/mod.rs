@@ -437,7 +437,7 @@ impl<'a> Reader<'a> {
 
     /// Pays for something that is about to be built.
     fn take_memory(&mut self, bytes: usize, path: &[Key]) -> Result<(), Problem> {
-        self.memory.take(bytes, || place(first_steps(path)))
+        self.memory.take(bytes, || place(path))
     }
 
     fn charge(&mut self, len: usize, path: &[Key]) -> Result<(), Problem> {
@@ -456,7 +456,7 @@ impl<'a> Reader<'a> {
         if count <= limit {
             return Ok(());
         }
-        Err(Problem::Limit { place: place(first_steps(path)), what: what.to_owned(), limit: limit as u64 })
+        Err(Problem::Limit { place: place(path), what: what.to_owned(), limit: limit as u64 })
     }
 }
 
@@ -502,11 +502,21 @@ fn text_len(path: &[Key]) -> usize {
     path.iter().map(Key::text_len).sum()
 }
 
-/// The beginning of a path, for messages about one that is too long.
+/// The beginning of a path that may be too long to show.
 fn first_steps(path: &[Key]) -> &[Key] {
     path.get(..8).unwrap_or(path)
 }
 
+/// What messages call an object: its path, or the beginning of a long one.
 fn place(path: &[Key]) -> String {
-    if path.is_empty() { "the root object".to_owned() } else { format!("object `{}`", Dotted(path)) }
+    const SHOWN: usize = 200;
+    if path.is_empty() {
+        return "the root object".to_owned();
+    }
+    let name = Dotted(first_steps(path)).to_string();
+    match name.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("object `{}...`", name.get(..end).unwrap_or_default()),
+        None if path.len() > first_steps(path).len() => format!("object `{name}...`"),
+        None => format!("object `{name}`"),
+    }
 }

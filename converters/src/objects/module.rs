@@ -110,6 +110,7 @@ impl Reader<'_> {
             if self.is_state(kind, &name, value, path, depth)? {
                 continue;
             }
+            self.check_length(path, prefix.len().saturating_add(name.len()))?;
             path.push(Key::Text(format!("{prefix}{name}")));
             let (tensors, notes) = (self.collector.tensors.len(), self.collector.notes.len());
             let mut value = self.value(value, path, depth + 1)?;
@@ -208,7 +209,6 @@ impl Reader<'_> {
     fn collect(&mut self, walk: &mut Walk<'_>, id: Id, depth: usize) -> Result<(), Problem> {
         let (kind, path) = (walk.kind, walk.path);
         self.visit(path, depth)?;
-        self.limit(path, "the names of a module's tensors", walk.prefix.len(), limits::MAX_METADATA_BYTES)?;
         let Node::Object(object) = self.pickle.node(id) else {
             return Ok(());
         };
@@ -250,6 +250,7 @@ impl Reader<'_> {
         depth: usize,
     ) -> Result<(), Problem> {
         let end = walk.prefix.len();
+        self.check_length(walk.path, end.saturating_add(name.len()))?;
         walk.prefix.push_str(name);
         walk.prefix.push('.');
         let outcome = self.collect(walk, child, depth + 1);
