@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -36,11 +38,7 @@ fn shipped_cases_read_as_stated() {
 
 #[test]
 fn the_whole_corpus_reads_as_stated() {
-    let corpus = workspace().join("../shared/reference/formats");
-    if !corpus.is_dir() {
-        eprintln!("SKIPPED: no reference corpus at {}", corpus.display());
-        return;
-    }
+    let Some(corpus) = support::reference("formats") else { return };
     let count = run(&corpus);
     assert_eq!(count, 370 + 1, "cases in the corpus, one of which is a file that does not exist");
 }

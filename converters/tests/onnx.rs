@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed expectation ends the test")]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 
 use converters::{Checkpoint, Dtype, ErrorClass, Format, Key, Value};
@@ -297,12 +299,7 @@ fn a_name_in_two_branches_is_ambiguous() {
 }
 
 fn corpus() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference/formats/onnx");
-    if !folder.is_dir() {
-        eprintln!("SKIPPED: no reference corpus at {}", folder.display());
-        return None;
-    }
-    Some(folder)
+    support::reference("formats/onnx")
 }
 
 /// Names, types and shapes of the weights as both libraries see them; returns how many.
