@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failing test may panic
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use converters::ErrorClass::{self, Corrupt, Limit, NoTensors};
@@ -16,8 +16,12 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Memory is counted for the whole process: one test at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Memory is counted for the whole process: a test that makes or reads files is alone from its first line.
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
 const TIME: Duration = Duration::from_secs(10);
 
@@ -60,7 +64,6 @@ fn folder() -> PathBuf {
 
 /// Checks that `read` ends with an error of the class, in time and within the memory for a file of `len` bytes.
 fn check(name: &str, len: usize, class: ErrorClass, read: impl FnOnce() -> Result<Checkpoint>) {
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let allowed = limits::MAX_DECODED_RATIO * len as u64 + limits::MAX_DECODED_BASE;
     let (start, before) = (Instant::now(), MEMORY.current_usage());
     MEMORY.reset_peak_usage();
@@ -73,6 +76,7 @@ fn check(name: &str, len: usize, class: ErrorClass, read: impl FnOnce() -> Resul
 
 #[test]
 fn findings_end_with_an_error_in_time_and_memory() {
+    let _alone = alone();
     for (name, class) in FINDINGS {
         let file = folder().join(name);
         check(name, file.metadata().unwrap().len() as usize, *class, || open(file));
@@ -81,6 +85,7 @@ fn findings_end_with_an_error_in_time_and_memory() {
 
 #[test]
 fn every_finding_is_listed() {
+    let _alone = alone();
     let files = std::fs::read_dir(folder()).unwrap();
     let mut files: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     let mut listed: Vec<_> = FINDINGS.iter().map(|(name, _)| *name).collect();
@@ -92,6 +97,7 @@ fn every_finding_is_listed() {
 /// A size of two letters became sixteen bytes.
 #[test]
 fn long_npy_headers_are_refused() {
+    let _alone = alone();
     let header = format!("{{'descr':'|u1','fortran_order':False,'shape':({})}}\n", "1,".repeat(5_000_000));
     let length = (header.len() as u32).to_le_bytes();
     let file = [b"\x93NUMPY\x02\x00", &length[..], header.as_bytes(), b"\x00"].concat();
@@ -101,6 +107,7 @@ fn long_npy_headers_are_refused() {
 /// An empty list of three letters became a JSON value of seventy bytes.
 #[test]
 fn indexes_of_many_small_values_are_refused() {
+    let _alone = alone();
     let values = "[],".repeat(2_000_000);
     let file = format!("{{\"weight_map\":{{}},\"metadata\":{{\"values\":[{values}0]}}}}");
     check("index.json", file.len(), Limit, || open_bytes("index.json", file));
