@@ -5,5 +5,6 @@
 //! shows results to people, [`cli`] is the command. `docs/architecture.md` has the plan.
 
 pub mod cli;
+pub mod graph;
 pub mod mapping;
 pub mod report;

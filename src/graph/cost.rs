@@ -1,0 +1,86 @@
+//! Parameters and floating-point operations, module by module.
+
+use std::ops::AddAssign;
+
+use super::ir::{Graph, Node};
+use super::op::Op;
+
+/// What a module costs, with everything in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Elements that an optimiser changes.
+    pub parameters: u64,
+    /// Elements of buffers: running statistics, counters, constants.
+    pub buffers: u64,
+    /// Floating-point operations of convolutions, a multiply-add counted as two. Biases, normalisation,
+    /// activations, pooling and resizing are not counted, as is the habit of the field.
+    pub flops: u64,
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Cost) {
+        self.parameters += other.parameters;
+        self.buffers += other.buffers;
+        self.flops += other.flops;
+    }
+}
+
+/// Costs of all modules, in the order of [`Graph::modules`]: the first is the whole network.
+pub fn costs(graph: &Graph) -> Vec<Cost> {
+    let mut costs = vec![Cost::default(); graph.modules().len()];
+    for (cost, module) in costs.iter_mut().zip(graph.modules()) {
+        for parameter in module.parameters.iter().filter_map(|id| graph.parameter(*id)) {
+            let elements = parameter.elements() as u64;
+            let kind = if parameter.role.is_trainable() { &mut cost.parameters } else { &mut cost.buffers };
+            *kind += elements;
+        }
+    }
+    for node in graph.nodes() {
+        if let Some(cost) = costs.get_mut(node.module.index()) {
+            cost.flops += flops(graph, node);
+        }
+    }
+    add_to_parents(graph, &mut costs);
+    costs
+}
+
+/// Operations of one node.
+fn flops(graph: &Graph, node: &Node) -> u64 {
+    let Op::Conv(_) = node.op else {
+        return 0;
+    };
+    let kernel = node.parameters.first().and_then(|id| graph.parameter(*id));
+    let taps = kernel.map_or(0, |kernel| kernel.shape.iter().skip(1).product::<usize>());
+    2 * taps as u64 * node.shape.iter().product::<usize>() as u64
+}
+
+/// Children come after their parents, so that going backwards every module is complete when it is added.
+fn add_to_parents(graph: &Graph, costs: &mut [Cost]) {
+    for (index, module) in graph.modules().iter().enumerate().rev() {
+        let cost = costs.get(index).copied().unwrap_or_default();
+        if let Some(parent) = module.parent.and_then(|parent| costs.get_mut(parent.index())) {
+            *parent += cost;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Conv;
+
+    #[test]
+    fn a_multiply_add_counts_as_two_and_shared_parameters_once() {
+        let graph = Graph::write([2, 4, 5, 6], |net, x| {
+            let x = net.at("block").conv("conv", x, Conv { groups: 2, ..Conv::same(4, 3).biased() });
+            let x = net.at("block").batch_norm("bn", x, 1e-5, 0.1);
+            net.at("block").conv("conv", x, Conv { groups: 2, ..Conv::same(4, 3).biased() });
+        });
+        let costs = costs(&graph.unwrap());
+        // Twice 2 * N * out * H * W * in/groups * 3 * 3.
+        let flops = 2 * 2 * 2 * 4 * 5 * 6 * 2 * 9;
+        assert_eq!(costs[0], Cost { parameters: 4 * 2 * 9 + 4 + 8, buffers: 9, flops });
+        assert_eq!(costs[1], costs[0]);
+        assert_eq!(costs[2], Cost { parameters: 76, buffers: 0, flops });
+    }
+}
