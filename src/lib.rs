@@ -7,4 +7,5 @@
 pub mod cli;
 pub mod graph;
 pub mod mapping;
+pub mod models;
 pub mod report;

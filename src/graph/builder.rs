@@ -382,7 +382,8 @@ mod tests {
 
     #[test]
     fn the_first_mistake_is_named_with_its_module() {
-        let error = |write: fn(&mut Scope<'_>, Value)| Graph::write([1, 3, 8, 6], write).unwrap_err().to_string();
+        let error =
+            |write: fn(&mut Scope<'_>, Value)| Graph::write([1, 3, 8, 6], write).unwrap_err().to_string();
         let message = error(|net, x| {
             let x = net.at("neck.reduce").conv("conv", x, Conv::depthwise(4, 3));
             let x = net.batch_norm("bn", x, 1e-5, 0.1);

@@ -126,7 +126,9 @@ fn concat(axis: usize, first: &[usize], rest: &[&[usize]]) -> Result<Vec<usize>,
 fn slice(input: &[usize], axis: usize, start: usize, length: usize) -> Result<Vec<usize>, Broken> {
     let mut shape = input.to_vec();
     match shape.get_mut(axis) {
-        Some(size) if length > 0 && start.checked_add(length).is_some_and(|end| end <= *size) => *size = length,
+        Some(size) if length > 0 && start.checked_add(length).is_some_and(|end| end <= *size) => {
+            *size = length
+        }
         Some(size) => return Err(format!("{start}..{start}+{length} is not within 0..{size}")),
         None => return Err(format!("there is no axis {axis}")),
     }
@@ -170,7 +172,9 @@ mod tests {
     fn shapes_that_do_not_fit_are_refused() {
         let why = |op: Op, inputs: &[&[usize]]| op.infer(inputs).unwrap_err();
         assert!(why(Op::Conv(Conv::depthwise(8, 3)), &[&[1, 6, 4, 4]]).contains("groups"));
-        assert!(why(Op::Conv(Conv { padding: [0; 2], ..Conv::same(8, 5) }), &[&[1, 6, 4, 4]]).contains("larger"));
+        assert!(
+            why(Op::Conv(Conv { padding: [0; 2], ..Conv::same(8, 5) }), &[&[1, 6, 4, 4]]).contains("larger")
+        );
         assert!(why(Op::Add, &[&[1, 2], &[2, 1]]).contains("equal"));
         assert!(why(Op::Concat { axis: 1 }, &[&[1, 2, 3], &[1, 2, 4]]).contains("axis 1"));
         assert!(why(Op::Slice { axis: 1, start: 1, length: 2 }, &[&[1, 2]]).contains("within"));

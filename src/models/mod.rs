@@ -1,0 +1,14 @@
+//! The networks: one file each, a function that writes the graph from a configuration.
+//!
+//! - [`Model`] is a network of any family, with its [`Form`];
+//! - [`FAMILIES`] lists what is known, with presets and how a checkpoint's shapes tell the configuration;
+//! - [`nanodet_plus`]: NanoDet-Plus;
+//! - [`shufflenet`]: the ShuffleNetV2 backbone.
+
+mod evidence;
+mod family;
+pub mod nanodet_plus;
+mod shufflenet;
+
+pub use evidence::Shapes;
+pub use family::{FAMILIES, Family, Form, Model, Preset, preset};

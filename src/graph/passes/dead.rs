@@ -14,7 +14,8 @@ pub fn remove_dead(graph: &Graph) -> Graph {
         parameters: parameters.ids(&node.parameters),
         ..node.clone()
     };
-    let module = |module: &Module| Module { parameters: parameters.ids(&module.parameters), ..module.clone() };
+    let module =
+        |module: &Module| Module { parameters: parameters.ids(&module.parameters), ..module.clone() };
     let tap = |tap: &Tap| Some(Tap { path: tap.path.clone(), value: values.get(tap.value.0).map(Value)? });
     let renumbered = |value: &Value| values.get(value.0).map(Value);
     Graph {

@@ -154,10 +154,8 @@ impl Folding {
         let mut original = weights.clone();
         for fold in &self.0 {
             let bias = weights.of(&fold.bias)?.clone();
-            let filled = |number: f64| Array {
-                shape: bias.shape.clone(),
-                data: vec![number as f32; bias.data.len()],
-            };
+            let filled =
+                |number: f64| Array { shape: bias.shape.clone(), data: vec![number as f32; bias.data.len()] };
             match fold.was_biased {
                 true => original.insert(&fold.bias.name, filled(0.0)),
                 false => drop(original.remove(&fold.bias.name)),
