@@ -9,3 +9,4 @@ pub mod graph;
 pub mod mapping;
 pub mod models;
 pub mod report;
+pub mod runtime;

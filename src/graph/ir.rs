@@ -143,6 +143,11 @@ impl Graph {
         &self.nodes
     }
 
+    /// The operators with their values.
+    pub fn values(&self) -> impl Iterator<Item = (Value, &Node)> {
+        self.nodes.iter().enumerate().map(|(index, node)| (Value(index), node))
+    }
+
     /// The node that computes `value`.
     pub fn node(&self, value: Value) -> Option<&Node> {
         self.nodes.get(value.0)

@@ -1,0 +1,20 @@
+//! Runs a graph.
+//!
+//! - [`Executor`] interprets the nodes with candle tensors and candle's autograd: the reference for everything
+//!   faster, for f32 and f64, with an observer of every value;
+//! - [`Parameters`] are the tensors of a graph's parameters, frozen or trainable;
+//! - `kernels` hold the arithmetic on slices, each file an operator with its derivative; `kernel` makes candle
+//!   operations of them. candle's own pooling, resizing, softmax and convolution have wrong, missing or slow
+//!   gradients in cases that detectors meet, and are banned by clippy.toml.
+
+mod element;
+mod executor;
+mod kernel;
+mod kernels;
+mod parameters;
+mod tensors;
+
+pub use element::Element;
+pub use executor::{Executor, NormStatistics, Outputs, RuntimeError};
+pub use parameters::Parameters;
+pub use tensors::{image_tensor, to_array, to_f64};

@@ -1,0 +1,15 @@
+//! The arithmetic, on row-major slices: one file per operator, forward and backward.
+//!
+//! Work is split over planes (a channel of an image) so that the numbers do not depend on the number of threads.
+
+pub(super) mod activation;
+pub(super) mod conv;
+pub(super) mod depthwise;
+pub(super) mod matrix;
+pub(super) mod norm;
+pub(super) mod pool;
+pub(super) mod resample;
+pub(super) mod softmax;
+
+#[cfg(test)]
+mod finite_differences;

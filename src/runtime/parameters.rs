@@ -1,0 +1,80 @@
+//! The tensors of a graph's parameters.
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use super::executor::RuntimeError;
+use super::tensors::array_tensor;
+use crate::graph::{Graph, ParameterId, Role, Weights};
+
+/// A tensor for every parameter of a graph, in the graph's order.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    tensors: Vec<Slot>,
+    dtype: DType,
+}
+
+#[derive(Debug, Clone)]
+enum Slot {
+    Frozen(Tensor),
+    Variable(Var),
+}
+
+impl Parameters {
+    /// Parameters that nothing changes and that have no gradients, so that nothing is remembered of a run.
+    ///
+    /// # Errors
+    /// A parameter without a value, or with one of another shape.
+    pub fn frozen(graph: &Graph, weights: &Weights, dtype: DType) -> Result<Parameters, RuntimeError> {
+        Parameters::new(graph, weights, dtype, |_, tensor| Ok(Slot::Frozen(tensor)))
+    }
+
+    /// Parameters to train: those with gradients and the running statistics are variables.
+    ///
+    /// # Errors
+    /// A parameter without a value, or with one of another shape.
+    pub fn trainable(graph: &Graph, weights: &Weights, dtype: DType) -> Result<Parameters, RuntimeError> {
+        Parameters::new(graph, weights, dtype, |role, tensor| match role {
+            Role::Constant(_) | Role::BatchCount => Ok(Slot::Frozen(tensor)),
+            _ => Ok(Slot::Variable(Var::from_tensor(&tensor)?)),
+        })
+    }
+
+    fn new(
+        graph: &Graph,
+        weights: &Weights,
+        dtype: DType,
+        slot: impl Fn(&Role, Tensor) -> Result<Slot, RuntimeError>,
+    ) -> Result<Parameters, RuntimeError> {
+        let mut tensors = Vec::with_capacity(graph.parameters().len());
+        for parameter in graph.parameters() {
+            let tensor = match parameter.role {
+                // No operator reads it.
+                Role::BatchCount => Tensor::zeros((), dtype, &Device::Cpu)?,
+                _ => array_tensor(weights.of(parameter)?, dtype)?,
+            };
+            tensors.push(slot(&parameter.role, tensor)?);
+        }
+        Ok(Parameters { tensors, dtype })
+    }
+
+    /// Type of the numbers.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The tensor of a parameter.
+    pub fn get(&self, id: ParameterId) -> Option<&Tensor> {
+        Some(match self.tensors.get(id.index())? {
+            Slot::Frozen(tensor) => tensor,
+            Slot::Variable(variable) => variable.as_tensor(),
+        })
+    }
+
+    /// The variable of a parameter, if it is one.
+    pub fn variable(&self, id: ParameterId) -> Option<&Var> {
+        match self.tensors.get(id.index())? {
+            Slot::Frozen(_) => None,
+            Slot::Variable(variable) => Some(variable),
+        }
+    }
+}
