@@ -1,6 +1,11 @@
 //! What the integration tests share.
 
+#![allow(dead_code)] // every test uses some of it
+
 use std::path::{Path, PathBuf};
+
+use converters::{Checkpoint, Dtype};
+use port::graph::{Graph, Parameter, Weights};
 
 /// The folder `name` of the reference data beside the repository. Where there is none the test that asks says so
 /// and passes; the project's own continuous integration has the data and may not do without.
@@ -12,4 +17,44 @@ pub fn reference(name: &str) -> Option<PathBuf> {
     assert!(std::env::var_os("CI").is_none(), "no reference data at {}", folder.display());
     eprintln!("SKIPPED: no reference data at {}", folder.display());
     None
+}
+
+/// The values of an f32 tensor.
+pub fn values(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
+    let tensor = checkpoint.tensor(name).unwrap_or_else(|| panic!("no tensor {name}"));
+    assert_eq!(tensor.dtype(), Dtype::F32, "{name}");
+    let bytes = tensor.bytes().unwrap();
+    bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
+/// The values that the reference data gives to a graph's parameters: each follows from the parameter's name.
+pub fn synthetic_weights(graph: &Graph) -> Weights {
+    Weights::fill(graph, synthetic)
+}
+
+fn synthetic(parameter: &Parameter) -> Vec<f32> {
+    let Parameter { name, shape, .. } = parameter;
+    let fan_in = shape.iter().skip(1).product::<usize>() as f64;
+    let value = |u: f64| match shape.len() {
+        _ if name.ends_with("running_var") => 0.5 + u,
+        _ if name.ends_with("running_mean") => 0.2 * (u - 0.5),
+        _ if name.ends_with("num_batches_tracked") => 0.0,
+        0 => 0.75 + 0.5 * u,
+        1 if name.ends_with(".weight") => 0.5 + u,
+        1 => 0.2 * (u - 0.5),
+        _ => (2.0 * u - 1.0) * 1.4 * (3.0 / fan_in).sqrt(),
+    };
+    let seed = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    });
+    (0..parameter.elements() as u64).map(|index| value(uniform(seed, index)) as f32).collect()
+}
+
+/// SplitMix64 at a position, as a number in [0, 1).
+fn uniform(seed: u64, index: u64) -> f64 {
+    let mut z = seed.wrapping_add((index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^= z >> 31;
+    (z >> 40) as f64 / f64::from(1 << 24)
 }

@@ -1,0 +1,93 @@
+//! Layer by layer against the original implementations.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
+
+mod support;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use converters::Checkpoint;
+use port::graph::passes::fold_batch_norms;
+use port::graph::{Graph, Weights};
+use port::models::{Form, preset};
+use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
+use support::{reference, synthetic_weights, values};
+
+fn input(recording: &Checkpoint) -> Tensor {
+    let shape = recording.tensor("input").unwrap().shape().to_vec();
+    Tensor::from_vec(values(recording, "input"), shape, &Device::Cpu).unwrap()
+}
+
+/// Every named value of a run in f32.
+fn taps(graph: &Graph, weights: &Weights, input: &Tensor) -> HashMap<String, Tensor> {
+    let parameters = Parameters::frozen(graph, weights, DType::F32).unwrap();
+    let executor = Executor::new(graph, &parameters, NormStatistics::Running);
+    let mut by_value = HashMap::new();
+    executor.observe(input, |value, tensor| drop(by_value.insert(value, tensor.clone()))).unwrap();
+    graph.taps().iter().map(|tap| (tap.path.clone(), by_value[&tap.value].clone())).collect()
+}
+
+/// The largest difference, relative to the tensor's largest magnitude.
+fn error(ours: &Tensor, recording: &Checkpoint, name: &str) -> f64 {
+    assert_eq!(ours.dims(), recording.tensor(name).unwrap().shape(), "{name}");
+    let theirs = values(recording, name);
+    let largest = theirs.iter().fold(0.0, |largest, value| f64::max(largest, f64::from(value.abs())));
+    let ours = to_f64(ours).unwrap();
+    let differences = ours.iter().zip(theirs).map(|(a, b)| (a - f64::from(b)).abs());
+    differences.fold(0.0, f64::max) / largest
+}
+
+/// Values that are made of the network's outputs.
+const DECODED: [&str; 4] = ["output.boxes", "output.distances", "output.priors", "output.scores"];
+
+/// The tolerance: 1e-5 of the largest magnitude with synthetic weights.
+#[test]
+fn every_layer_equals_the_original() {
+    let Some(folder) = reference("nanodet-plus") else { return };
+    for name in ["nanodet-plus-m", "nanodet-plus-m-1.5x"] {
+        let recording = converters::open(&folder.join(name).join("activations.safetensors")).unwrap();
+        let input = input(&recording);
+        let shape = input.dims4().unwrap();
+        let graph =
+            preset(name).unwrap().model.graph(Form::Training, [shape.0, shape.1, shape.2, shape.3]).unwrap();
+        let taps = taps(&graph, &synthetic_weights(&graph), &input);
+        let mut worst = (0.0, "");
+        for tensor in recording.tensors().iter().filter(|tensor| !DECODED.contains(&tensor.name())) {
+            let ours = taps.get(tensor.name()).unwrap_or_else(|| panic!("no tap {}", tensor.name()));
+            let error = error(ours, &recording, tensor.name());
+            worst = if error > worst.0 { (error, tensor.name()) } else { worst };
+        }
+        println!("{name}: worst {} at {}", worst.0, worst.1);
+        assert!(worst.0 < 1e-5, "{name}: {} at {}", worst.0, worst.1);
+    }
+}
+
+fn real_weights(path: &Path, graph: &Graph) -> Weights {
+    let checkpoint = converters::open(path).unwrap().at_root("state_dict").unwrap();
+    Weights::fill(graph, |parameter| match parameter.shape[..] {
+        [] => vec![0.0],
+        _ => values(&checkpoint, &parameter.name),
+    })
+}
+
+/// The published weights on a photograph, also with batch norms folded: 1e-4 of the largest magnitude.
+#[test]
+fn published_weights_give_the_original_outputs() {
+    let Some(folder) = reference("nanodet-plus") else { return };
+    let recording = converters::open(&folder.join("nanodet-plus-m/activations_real.safetensors")).unwrap();
+    let graph = preset("nanodet-plus-m").unwrap().model.graph(Form::Inference, [1, 3, 416, 416]).unwrap();
+    let weights = real_weights(&folder.join("weights/nanodet-plus-m_416_coco.pth"), &graph);
+    let (folded, folding) = fold_batch_norms(&graph);
+    assert_eq!(folding.len(), 106);
+    let folded_weights = folding.fold(&weights).unwrap();
+    for (graph, weights) in [(&graph, &weights), (&folded, &folded_weights)] {
+        let taps = taps(graph, weights, &input(&recording));
+        for name in ["fpn.2", "fpn.3", "output.preds"] {
+            let error = error(&taps[name], &recording, name);
+            println!("{name}: {error}");
+            assert!(error < 1e-4, "{name}: {error}");
+        }
+    }
+}
