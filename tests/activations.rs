@@ -47,7 +47,7 @@ const DECODED: [&str; 4] = ["output.boxes", "output.distances", "output.priors",
 fn every_layer_equals_the_original() {
     let Some(folder) = reference("nanodet-plus") else { return };
     for name in ["nanodet-plus-m", "nanodet-plus-m-1.5x"] {
-        let recording = converters::open(&folder.join(name).join("activations.safetensors")).unwrap();
+        let recording = converters::open(folder.join(name).join("activations.safetensors")).unwrap();
         let input = input(&recording);
         let shape = input.dims4().unwrap();
         let graph =
@@ -76,7 +76,7 @@ fn real_weights(path: &Path, graph: &Graph) -> Weights {
 #[test]
 fn published_weights_give_the_original_outputs() {
     let Some(folder) = reference("nanodet-plus") else { return };
-    let recording = converters::open(&folder.join("nanodet-plus-m/activations_real.safetensors")).unwrap();
+    let recording = converters::open(folder.join("nanodet-plus-m/activations_real.safetensors")).unwrap();
     let graph = preset("nanodet-plus-m").unwrap().model.graph(Form::Inference, [1, 3, 416, 416]).unwrap();
     let weights = real_weights(&folder.join("weights/nanodet-plus-m_416_coco.pth"), &graph);
     let (folded, folding) = fold_batch_norms(&graph);

@@ -5,7 +5,14 @@
 use std::path::{Path, PathBuf};
 
 /// A room of `src/` and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 3] = [("mapping", &[]), ("report", &[]), ("cli", &["mapping", "report"])];
+const ROOMS: [(&str, &[&str]); 6] = [
+    ("mapping", &[]),
+    ("report", &[]),
+    ("graph", &[]),
+    ("models", &["graph"]),
+    ("runtime", &["graph"]),
+    ("cli", &["mapping", "report", "graph", "models", "runtime"]),
+];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

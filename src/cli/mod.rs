@@ -4,6 +4,8 @@
 
 mod convert;
 mod inspect;
+mod models;
+mod size;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Write a checkpoint in another format, every bit intact
     Convert(convert::Convert),
+    /// List the networks that are known, or the layers of one
+    Models(models::Models),
 }
 
 /// What a command has to say, in both forms.
@@ -51,6 +55,7 @@ pub fn main() -> ExitCode {
     let (wants_json, outcome) = match &cli.command {
         Command::Inspect(command) => (command.json, command.run()),
         Command::Convert(command) => (command.json, command.run()),
+        Command::Models(command) => (command.json, command.run()),
     };
     let (text, code) = match outcome {
         Ok(report) if wants_json => (document(&report.json), DONE),

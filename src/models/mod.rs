@@ -1,9 +1,8 @@
 //! The networks: one file each, a function that writes the graph from a configuration.
 //!
-//! - [`Model`] is a network of any family, with its [`Form`];
+//! - [`Model`] is a network of any family, written in a [`Form`];
 //! - [`FAMILIES`] lists what is known, with presets and how a checkpoint's shapes tell the configuration;
-//! - [`nanodet_plus`]: NanoDet-Plus;
-//! - [`shufflenet`]: the ShuffleNetV2 backbone.
+//! - [`nanodet_plus`] is NanoDet-Plus, on the backbone ShuffleNetV2.
 
 mod evidence;
 mod family;

@@ -1,11 +1,20 @@
 //! Numbers that kernels compute with.
 
 use std::iter::Sum;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, DivAssign, MulAssign};
 
 /// f32, and f64 for gradients and rounding noise.
 pub trait Element:
-    candle_core::WithDType + num_traits::Float + AddAssign + Sum + Default + Send + Sync + 'static
+    candle_core::WithDType
+    + num_traits::Float
+    + AddAssign
+    + DivAssign
+    + MulAssign
+    + Sum
+    + Default
+    + Send
+    + Sync
+    + 'static
 {
     /// The nearest number of this type.
     fn of(number: f64) -> Self {

@@ -28,7 +28,7 @@ impl Kernel<1> for Activation {
     ) -> Gradients<T, 1> {
         let mut result = gradient.data.to_vec();
         result.par_chunks_mut(CHUNK).zip(x.data.par_chunks(CHUNK)).for_each(|(result, x)| {
-            result.iter_mut().zip(x).for_each(|(g, x)| *g = *g * slope(self, *x));
+            result.iter_mut().zip(x).for_each(|(g, x)| *g *= slope(self, *x));
         });
         [Some(result)]
     }

@@ -32,7 +32,7 @@ impl Kernel<3> for ChannelAffine {
         let mut input = gradient.data.to_vec();
         input.par_chunks_mut(height * width).enumerate().for_each(|(plane, values)| {
             let factor = at(factor.data, plane % channels);
-            values.iter_mut().for_each(|value| *value = *value * factor);
+            values.iter_mut().for_each(|value| *value *= factor);
         });
         let sums = per_channel(x, |c| {
             let both = channel(x, c).zip(channel(gradient, c));

@@ -37,7 +37,7 @@ impl Kernel<1> for Softmax {
                     *value = (*value - largest).exp();
                     sum += *value;
                 }
-                block.iter_mut().skip(inner).step_by(behind).for_each(|value| *value = *value / sum);
+                block.iter_mut().skip(inner).step_by(behind).for_each(|value| *value /= sum);
             }
         });
         (result, x.shape.to_vec())

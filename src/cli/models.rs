@@ -1,0 +1,205 @@
+//! `port models`: the networks that are known, and their layers.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::size::ImageSize;
+use super::{Report, Usage};
+use crate::graph::cost::{Cost, costs};
+use crate::graph::passes::fold_batch_norms;
+use crate::graph::{Graph, Module, Node};
+use crate::models::{FAMILIES, Family, Form, Model, Preset};
+use crate::report::{Align, Table, count, number};
+
+/// Arguments of `port models`.
+#[derive(Debug, Args)]
+pub(super) struct Models {
+    /// The network whose layers are to be listed; all networks without
+    name: Option<String>,
+    /// Size of the input in pixels, one side or WIDTHxHEIGHT; by default the one of the original
+    #[arg(long, value_name = "SIZE")]
+    input: Option<ImageSize>,
+    /// Number of classes; by default that of the original
+    #[arg(long, value_name = "N")]
+    classes: Option<usize>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A network in the forms whose costs are told apart.
+struct Forms {
+    training: Graph,
+    inference: Graph,
+    /// The inference form with batch norms folded.
+    deploy: Graph,
+}
+
+impl Forms {
+    fn write(model: &Model, input: [usize; 4]) -> Result<Forms> {
+        let divisor = model.size_divisor();
+        let [_, _, height, width] = input;
+        if !height.is_multiple_of(divisor) || !width.is_multiple_of(divisor) {
+            let name = model.name();
+            return Err(Usage(format!(
+                "{width}x{height} pixels: the sides that {name} takes are multiples of {divisor}"
+            ))
+            .into());
+        }
+        let inference = model.graph(Form::Inference, input)?;
+        let (deploy, _) = fold_batch_norms(&inference);
+        Ok(Forms { training: model.graph(Form::Training, input)?, inference, deploy })
+    }
+}
+
+fn total(graph: &Graph) -> Cost {
+    costs(graph).first().copied().unwrap_or_default()
+}
+
+impl Models {
+    pub(super) fn run(&self) -> Result<Report> {
+        let presets: Vec<(&Family, &Preset)> = FAMILIES
+            .iter()
+            .flat_map(|family| family.presets.iter().map(move |preset| (family, preset)))
+            .collect();
+        let Some(name) = &self.name else {
+            return self.all(&presets);
+        };
+        let found = presets.iter().find(|(_, preset)| preset.name == name);
+        let (family, preset) = found.ok_or_else(|| {
+            let names: Vec<&str> = presets.iter().map(|(_, preset)| preset.name).collect();
+            Usage(format!("there is no network `{name}`; there are {}", names.join(", ")))
+        })?;
+        self.one(family, preset)
+    }
+
+    fn model(&self, preset: &Preset) -> Model {
+        self.classes.map_or_else(|| preset.model.clone(), |classes| preset.model.with_classes(classes))
+    }
+
+    fn size(&self, preset: &Preset) -> ImageSize {
+        let [height, width] = preset.size;
+        self.input.unwrap_or(ImageSize { width, height })
+    }
+
+    fn all(&self, presets: &[(&Family, &Preset)]) -> Result<Report> {
+        let left = ["network", "input"].map(|name| (name, Align::Left));
+        let right =
+            ["classes", "parameters", "with training branches", "GFLOPs"].map(|name| (name, Align::Right));
+        let mut table = Table::new(left.into_iter().chain(right).chain([("checked against", Align::Left)]));
+        let mut documents = Vec::new();
+        for (family, preset) in presets {
+            let (model, size) = (self.model(preset), self.size(preset));
+            let forms = Forms::write(&model, size.batch())?;
+            let (training, inference) = (total(&forms.training), total(&forms.inference));
+            table.row(vec![
+                preset.name.to_owned(),
+                format!("{}x{}", size.width, size.height),
+                model.classes().to_string(),
+                count(inference.parameters),
+                count(training.parameters),
+                number(inference.flops as f64 / 1e9),
+                family.source.to_owned(),
+            ]);
+            documents.push(document(family, preset, &model, size, &forms));
+        }
+        Ok(Report { text: table.to_string(), json: json!({ "models": documents }) })
+    }
+
+    fn one(&self, family: &Family, preset: &Preset) -> Result<Report> {
+        let (model, size) = (self.model(preset), self.size(preset));
+        let forms = Forms::write(&model, size.batch())?;
+        let mut text = String::new();
+        writeln!(text, "{} ({}), {} classes", preset.name, family.source, model.classes())?;
+        writeln!(text, "input {}x{} pixels\n", size.width, size.height)?;
+        write!(text, "{}", layer_table(&forms.training))?;
+        let rows = [
+            ("training form", &forms.training),
+            ("inference form", &forms.inference),
+            ("deploy form (batch norms folded)", &forms.deploy),
+        ];
+        let right = ["parameters", "buffers", "GFLOPs"].map(|name| (name, Align::Right));
+        let mut table = Table::new([("total", Align::Left)].into_iter().chain(right));
+        for (name, graph) in rows {
+            let Cost { parameters, buffers, flops } = total(graph);
+            table.row(vec![name.to_owned(), count(parameters), count(buffers), number(flops as f64 / 1e9)]);
+        }
+        write!(text, "\n{table}")?;
+        let mut json = document(family, preset, &model, size, &forms);
+        if let Some(json) = json.as_object_mut() {
+            json.insert("layers".to_owned(), layers(&forms.training).map(|layer| layer.document()).collect());
+        }
+        Ok(Report { text, json })
+    }
+}
+
+/// A module that computes something itself.
+struct Layer<'a> {
+    module: &'a Module,
+    node: &'a Node,
+    cost: Cost,
+}
+
+/// Modules with an operator, in the order in which data flows, each once.
+fn layers(graph: &Graph) -> impl Iterator<Item = Layer<'_>> {
+    let costs = costs(graph);
+    let mut seen = vec![false; graph.modules().len()];
+    graph.nodes().iter().filter_map(move |node| {
+        let id = node.module;
+        let module = graph.modules().get(id.index())?;
+        let is_leaf = module.children.is_empty() && !module.path.is_empty();
+        let is_new = is_leaf && !std::mem::replace(seen.get_mut(id.index())?, true);
+        is_new.then(|| Layer { module, node, cost: costs.get(id.index()).copied().unwrap_or_default() })
+    })
+}
+
+impl Layer<'_> {
+    fn document(&self) -> Json {
+        json!({
+            "module": self.module.path,
+            "operator": self.node.op.name(),
+            "output": self.node.shape,
+            "parameters": self.cost.parameters,
+            "buffers": self.cost.buffers,
+            "flops": self.cost.flops,
+        })
+    }
+}
+
+fn layer_table(graph: &Graph) -> Table {
+    let left = ["module", "operator", "output"].map(|name| (name, Align::Left));
+    let right = ["parameters", "MFLOPs"].map(|name| (name, Align::Right));
+    let mut table = Table::new(left.into_iter().chain(right));
+    for layer in layers(graph) {
+        let sizes: Vec<String> = layer.node.shape.iter().map(usize::to_string).collect();
+        let quantity = |quantity: u64, text: String| if quantity == 0 { String::new() } else { text };
+        table.row(vec![
+            layer.module.path.clone(),
+            layer.node.op.name().to_owned(),
+            sizes.join("x"),
+            quantity(layer.cost.parameters, count(layer.cost.parameters)),
+            quantity(layer.cost.flops, number(layer.cost.flops as f64 / 1e6)),
+        ]);
+    }
+    table
+}
+
+fn document(family: &Family, preset: &Preset, model: &Model, size: ImageSize, forms: &Forms) -> Json {
+    let cost = |graph: &Graph| {
+        let Cost { parameters, buffers, flops } = total(graph);
+        json!({ "parameters": parameters, "buffers": buffers, "flops": flops })
+    };
+    json!({
+        "name": preset.name,
+        "family": family.name,
+        "source": family.source,
+        "classes": model.classes(),
+        "input": { "width": size.width, "height": size.height },
+        "training": cost(&forms.training),
+        "inference": cost(&forms.inference),
+        "deploy": cost(&forms.deploy),
+    })
+}
