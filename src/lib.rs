@@ -5,6 +5,7 @@
 //! shows results to people, [`cli`] is the command. `docs/architecture.md` has the plan.
 
 pub mod cli;
+pub mod detect;
 pub mod graph;
 pub mod mapping;
 pub mod models;

@@ -5,13 +5,14 @@
 use std::path::{Path, PathBuf};
 
 /// A room of `src/` and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 6] = [
+const ROOMS: [(&str, &[&str]); 7] = [
     ("mapping", &[]),
-    ("report", &[]),
     ("graph", &[]),
     ("models", &["graph"]),
     ("runtime", &["graph"]),
-    ("cli", &["mapping", "report", "graph", "models", "runtime"]),
+    ("detect", &["graph", "models", "runtime"]),
+    ("report", &[]),
+    ("cli", &["mapping", "graph", "models", "runtime", "detect", "report"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -1,0 +1,153 @@
+//! COCO's JSON: the ids in annotations, and results for evaluation.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Detection, Error, Labels};
+
+/// The largest file of names or annotations read; COCO's own for 118,287 pictures has 449 MiB.
+const MAX_ANNOTATION_BYTES: u64 = 1 << 30;
+
+/// The pictures and categories of an annotation file; its boxes are not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotations {
+    images: HashMap<String, u64>,
+    categories: BTreeMap<u64, String>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    images: Vec<ImageEntry>,
+    categories: Vec<CategoryEntry>,
+}
+
+#[derive(Deserialize)]
+struct ImageEntry {
+    id: u64,
+    file_name: String,
+}
+
+#[derive(Deserialize)]
+struct CategoryEntry {
+    id: u64,
+    name: String,
+}
+
+impl Annotations {
+    /// Reads an annotation file.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no annotation file.
+    pub fn read(file: &Path) -> Result<Annotations, Error> {
+        Annotations::parse(&read_text(file)?, file)
+    }
+
+    /// Parses the text of the annotation file `file` (for messages only).
+    ///
+    /// # Errors
+    /// The text is not of that form.
+    pub fn parse(text: &str, file: &Path) -> Result<Annotations, Error> {
+        let wrong = |problem: serde_json::Error| Error::Annotations {
+            file: file.to_owned(),
+            problem: problem.to_string(),
+        };
+        let document: Document = serde_json::from_str(text).map_err(wrong)?;
+        Ok(Annotations {
+            images: document
+                .images
+                .into_iter()
+                .map(|image| (base_name(&image.file_name), image.id))
+                .collect(),
+            categories: document.categories.into_iter().map(|entry| (entry.id, entry.name)).collect(),
+        })
+    }
+
+    /// The id of the picture of this file name; folders before it do not count.
+    pub fn image_id(&self, file: &Path) -> Option<u64> {
+        self.images.get(&base_name(&file.to_string_lossy())).copied()
+    }
+
+    /// Ids and names of the categories in the order of their ids, which is that of the classes.
+    pub fn categories(&self) -> impl Iterator<Item = (u64, String)> + '_ {
+        self.categories.iter().map(|(&id, name)| (id, name.clone()))
+    }
+}
+
+/// The last part of a path of either kind.
+fn base_name(path: &str) -> String {
+    path.rsplit(['/', '\\']).next().unwrap_or(path).to_owned()
+}
+
+/// Reads a file of names or annotations.
+pub(super) fn read_text(file: &Path) -> Result<String, Error> {
+    let io = |problem| Error::Io { file: file.to_owned(), problem };
+    let mut text = String::new();
+    File::open(file).map_err(io)?.take(MAX_ANNOTATION_BYTES).read_to_string(&mut text).map_err(io)?;
+    Ok(text)
+}
+
+/// The id of the picture `file` where no annotations give one: the number its name is (COCO's
+/// `000000000036.jpg` is 36), else `running`.
+pub fn image_id(file: &Path, running: u64) -> u64 {
+    file.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).unwrap_or(running)
+}
+
+/// A detection as COCO's evaluation takes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResultEntry {
+    /// The picture.
+    pub image_id: u64,
+    /// The category: of COCO's 91 ids for its classes.
+    pub category_id: u64,
+    /// Left, top, width, height in pixels of the picture.
+    pub bbox: [f32; 4],
+    /// 0 to 1.
+    pub score: f32,
+}
+
+impl ResultEntry {
+    /// The entry of a detection in the picture of this id.
+    pub fn new(image_id: u64, detection: &Detection, labels: &Labels) -> ResultEntry {
+        ResultEntry {
+            image_id,
+            category_id: labels.category_id(detection.class),
+            bbox: detection.bbox(),
+            score: detection.score,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotations_give_ids_by_file_name() {
+        let text =
+            r#"{"info": 1, "images": [{"id": 9, "file_name": "val/a.jpg", "width": 3}], "categories": []}"#;
+        let annotations = Annotations::parse(text, Path::new("val.json")).unwrap();
+        assert_eq!(annotations.image_id(Path::new("some/where/a.jpg")), Some(9));
+        assert_eq!(annotations.image_id(Path::new("b.jpg")), None);
+        let error = Annotations::parse(r#"{"images": []}"#, Path::new("val.json")).unwrap_err();
+        assert!(error.to_string().contains("val.json: missing field `categories`"), "{error}");
+    }
+
+    #[test]
+    fn numbers_in_names_are_ids() {
+        assert_eq!(image_id(Path::new("x/000000000036.jpg"), 5), 36);
+        assert_eq!(image_id(Path::new("x/dog.jpg"), 5), 5);
+    }
+
+    #[test]
+    fn results_have_widths_and_category_ids() {
+        let detection = Detection { corners: [1.0, 2.0, 11.0, 7.5], score: 0.5, class: 79 };
+        let entry = ResultEntry::new(36, &detection, &Labels::usual(80));
+        let json = serde_json::to_string(&entry).unwrap();
+        assert_eq!(json, r#"{"image_id":36,"category_id":90,"bbox":[1.0,2.0,10.0,5.5],"score":0.5}"#);
+    }
+}

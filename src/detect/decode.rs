@@ -1,0 +1,197 @@
+//! The output of a network with integral box distances into boxes and scores (GFL, arXiv 2006.04388).
+
+use std::ops::{Add, Div, Mul, Sub};
+
+use super::Error;
+use crate::models::{Head, Size};
+
+/// The number types that outputs are decoded in: f32 as upstream does, f64 to measure its rounding.
+pub trait Real:
+    Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+{
+    /// The nearest value of the type.
+    fn from_f64(value: f64) -> Self;
+    /// The value as f64, exactly.
+    fn to_f64(self) -> f64;
+    /// e to this power.
+    fn exp(self) -> Self;
+}
+
+impl Real for f32 {
+    fn from_f64(value: f64) -> f32 {
+        value as f32
+    }
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    fn exp(self) -> f32 {
+        f32::exp(self)
+    }
+}
+
+impl Real for f64 {
+    fn from_f64(value: f64) -> f64 {
+        value
+    }
+    fn to_f64(self) -> f64 {
+        self
+    }
+    fn exp(self) -> f64 {
+        f64::exp(self)
+    }
+}
+
+/// What an output says about each point, in the order of the points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded<T> {
+    /// Number of classes.
+    pub classes: usize,
+    /// Scores of all classes of a point after one another: points x classes, 0 to 1.
+    pub scores: Vec<T>,
+    /// Distances of the sides left, top, right, bottom from the point, in pixels of the input.
+    pub distances: Vec<[T; 4]>,
+    /// Boxes (left, top, right, bottom) in pixels of the input, clamped to it.
+    pub boxes: Vec<[T; 4]>,
+}
+
+/// The points of a head for an input of `size`: x, y and stride in pixels of the input.
+pub fn priors<T: Real>(head: &Head, size: Size) -> Vec<[T; 3]> {
+    let mut points = Vec::with_capacity(head.points(size));
+    for (stride, grid) in head.grids(size) {
+        let place = |cell: usize| T::from_f64((cell as f64 + head.cell_offset) * stride as f64);
+        for row in 0..grid.height {
+            points.extend(
+                (0..grid.width).map(|column| [place(column), place(row), T::from_f64(stride as f64)]),
+            );
+        }
+    }
+    points
+}
+
+/// Decodes an output: points x (classes + 4 x (reg_max + 1)) logits, row by row, as [`Head`] lays them out.
+///
+/// # Errors
+/// The number of values is not that of the head at this size of input.
+pub fn decode<T: Real>(output: &[T], head: &Head, size: Size) -> Result<Decoded<T>, Error> {
+    let (points, row) = (head.points(size), head.row());
+    if points.checked_mul(row) != Some(output.len()) {
+        return Err(Error::Output { found: output.len(), points, row });
+    }
+    let mut decoded = Decoded {
+        classes: head.classes,
+        scores: Vec::with_capacity(points * head.classes),
+        distances: Vec::with_capacity(points),
+        boxes: Vec::with_capacity(points),
+    };
+    for (values, [x, y, stride]) in output.chunks_exact(row).zip(priors(head, size)) {
+        let (classes, sides) = values.split_at(head.classes);
+        decoded.scores.extend(classes.iter().map(|&logit| sigmoid(logit)));
+        let distances = side_distances(sides, head.reg_max + 1, stride);
+        decoded.distances.push(distances);
+        decoded.boxes.push(clamp(around(x, y, distances), size));
+    }
+    Ok(decoded)
+}
+
+fn sigmoid<T: Real>(logit: T) -> T {
+    let one = T::from_f64(1.0);
+    one / (one + (T::from_f64(0.0) - logit).exp())
+}
+
+/// The distance of each side in pixels: the mean of its distribution over 0, 1, ..., reg_max strides.
+fn side_distances<T: Real>(sides: &[T], bins: usize, stride: T) -> [T; 4] {
+    let mut sides = sides.chunks_exact(bins);
+    [(); 4].map(|()| expectation(sides.next().unwrap_or_default()) * stride)
+}
+
+/// The mean of the softmax of `logits` over their indices.
+fn expectation<T: Real>(logits: &[T]) -> T {
+    let zero = T::from_f64(0.0);
+    let Some(&first) = logits.first() else { return zero };
+    let largest = logits.iter().fold(first, |largest, &logit| if logit > largest { logit } else { largest });
+    let powers = || logits.iter().map(|&logit| (logit - largest).exp());
+    let sum = powers().fold(zero, |sum, power| sum + power);
+    powers().enumerate().fold(zero, |mean, (bin, power)| mean + power / sum * T::from_f64(bin as f64))
+}
+
+fn around<T: Real>(x: T, y: T, [left, top, right, bottom]: [T; 4]) -> [T; 4] {
+    [x - left, y - top, x + right, y + bottom]
+}
+
+fn clamp<T: Real>([left, top, right, bottom]: [T; 4], size: Size) -> [T; 4] {
+    let across = |value| clamp_to(value, T::from_f64(size.width as f64));
+    let down = |value| clamp_to(value, T::from_f64(size.height as f64));
+    [across(left), down(top), across(right), down(bottom)]
+}
+
+/// Not-a-number stays what it is: [`select`](super::select) leaves it out.
+fn clamp_to<T: Real>(value: T, largest: T) -> T {
+    let zero = T::from_f64(0.0);
+    match value {
+        value if value < zero => zero,
+        value if value > largest => largest,
+        value => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        Head { strides: vec![8, 16], classes: 2, reg_max: 3, cell_offset: 0.0 }
+    }
+
+    #[test]
+    fn priors_go_level_by_level_and_row_by_row() {
+        let points: Vec<[f64; 3]> = priors(&head(), Size { width: 17, height: 9 });
+        let expected = [
+            [0.0, 0.0, 8.0],
+            [8.0, 0.0, 8.0],
+            [16.0, 0.0, 8.0],
+            [0.0, 8.0, 8.0],
+            [8.0, 8.0, 8.0],
+            [16.0, 8.0, 8.0],
+            [0.0, 0.0, 16.0],
+            [16.0, 0.0, 16.0],
+        ];
+        assert_eq!(points, expected);
+        let centred = Head { cell_offset: 0.5, ..head() };
+        assert_eq!(priors::<f32>(&centred, Size::square(8))[0], [4.0, 4.0, 8.0]);
+    }
+
+    /// A sharp peak at bin 1 is one stride, an even distribution the middle, whatever the size of the logits.
+    #[test]
+    fn distances_are_means_of_distributions() {
+        let logits =
+            [0.0, 500.0, 0.0, 0.0, 7.0, 7.0, 7.0, 7.0, -900.0, -900.0, -900.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        assert_eq!(side_distances::<f64>(&logits, 4, 8.0), [8.0, 12.0, 24.0, 12.0]);
+    }
+
+    #[test]
+    fn boxes_are_clamped_and_scores_saturate() {
+        let size = Size { width: 8, height: 8 };
+        let mut output = vec![0.0f32; head().points(size) * head().row()];
+        output[0] = 900.0;
+        output[1] = -900.0;
+        let decoded = decode(&output, &head(), size).unwrap();
+        assert_eq!(decoded.scores[..3], [1.0, 0.0, 0.5]);
+        assert_eq!(decoded.distances[0], [12.0; 4]);
+        assert_eq!(decoded.boxes[0], [0.0, 0.0, 8.0, 8.0]);
+    }
+
+    #[test]
+    fn not_a_number_stays_in_its_row() {
+        let size = Size::square(8);
+        let mut output = vec![0.0f32; head().points(size) * head().row()];
+        output[2] = f32::NAN;
+        let decoded = decode(&output, &head(), size).unwrap();
+        assert!(decoded.boxes[0][0].is_nan() && !decoded.boxes[1][0].is_nan());
+    }
+
+    #[test]
+    fn another_number_of_values_is_an_error() {
+        let error = decode(&[0.0f32; 7], &head(), Size::square(8)).unwrap_err();
+        assert!(matches!(error, Error::Output { found: 7, points: 2, row: 18 }), "{error}");
+    }
+}

@@ -1,0 +1,128 @@
+//! Names of classes, and the category ids that results for evaluation carry.
+
+use std::path::Path;
+
+use super::Error;
+use super::coco::Annotations;
+
+/// COCO's 80 classes: id among the 91 categories of the paper, name.
+const COCO: &str = include_str!("names/coco.txt");
+/// The 20 classes of Pascal VOC in their alphabetical order.
+const VOC: &str = include_str!("names/voc.txt");
+
+/// A name and a category id for each class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    names: Vec<String>,
+    ids: Vec<u64>,
+}
+
+impl Labels {
+    /// What is usual for a number of classes: COCO's names for 80, Pascal VOC's for 20, else `class 0`, `class 1`,
+    /// ...
+    pub fn usual(classes: usize) -> Labels {
+        match classes {
+            80 => Labels::listed(COCO),
+            20 => Labels::listed(VOC),
+            _ => Labels::named((0..classes).map(|class| format!("class {class}")).collect()),
+        }
+    }
+
+    /// These names in the order of the classes, with category ids from 1.
+    pub fn named(names: Vec<String>) -> Labels {
+        let ids = (1..=names.len() as u64).collect();
+        Labels { names, ids }
+    }
+
+    /// The names a user asks for: separated by commas, or the path of a file with a name on each line or of COCO
+    /// annotations, whose categories count in the order of their ids.
+    ///
+    /// # Errors
+    /// The file cannot be read or is neither of the two, or there is not one name for each class.
+    pub fn given(names: &str, classes: usize) -> Result<Labels, Error> {
+        let file = Path::new(names);
+        let labels = if file.is_file() { Labels::read(file)? } else { Labels::split(names, ',') };
+        match labels.names.len() {
+            count if count == classes => Ok(labels),
+            names => Err(Error::NameCount { names, classes }),
+        }
+    }
+
+    /// The categories of annotations, if there is one for each class.
+    ///
+    /// # Errors
+    /// There is not one category for each class.
+    pub fn of_annotations(annotations: &Annotations, classes: usize) -> Result<Labels, Error> {
+        let (ids, names): (Vec<u64>, Vec<String>) = annotations.categories().unzip();
+        match names.len() {
+            count if count == classes => Ok(Labels { names, ids }),
+            names => Err(Error::NameCount { names, classes }),
+        }
+    }
+
+    fn read(file: &Path) -> Result<Labels, Error> {
+        let text = super::coco::read_text(file)?;
+        if text.trim_start().starts_with('{') {
+            let (ids, names) = Annotations::parse(&text, file)?.categories().unzip();
+            return Ok(Labels { names, ids });
+        }
+        Ok(Labels::split(&text, '\n'))
+    }
+
+    fn split(names: &str, separator: char) -> Labels {
+        let names = names.split(separator).map(str::trim).filter(|name| !name.is_empty());
+        Labels::named(names.map(str::to_owned).collect())
+    }
+
+    fn listed(list: &str) -> Labels {
+        let entries = list.lines().filter_map(|line| line.split_once(' '));
+        let (ids, names) =
+            entries.filter_map(|(id, name)| Some((id.parse::<u64>().ok()?, name.to_owned()))).unzip();
+        Labels { names, ids }
+    }
+
+    /// The name of a class.
+    pub fn name(&self, class: usize) -> &str {
+        self.names.get(class).map_or("?", String::as_str)
+    }
+
+    /// The category id of a class in results for evaluation.
+    pub fn category_id(&self, class: usize) -> u64 {
+        self.ids.get(class).copied().unwrap_or(class as u64 + 1)
+    }
+
+    /// The names in the order of the classes.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_names_follow_the_number_of_classes() {
+        let coco = Labels::usual(80);
+        assert_eq!((coco.names().len(), coco.name(0), coco.category_id(0)), (80, "person", 1));
+        assert_eq!((coco.name(79), coco.category_id(79)), ("toothbrush", 90));
+        assert_eq!((Labels::usual(20).names().len(), Labels::usual(20).name(19)), (20, "tvmonitor"));
+        assert_eq!((Labels::usual(6).name(3), Labels::usual(6).category_id(3)), ("class 3", 4));
+        assert_eq!(Labels::usual(6).name(6), "?");
+    }
+
+    #[test]
+    fn given_names_are_a_list_or_a_file() {
+        assert_eq!(Labels::given("red, white blood,", 2).unwrap().name(1), "white blood");
+        let error = Labels::given("a,b,c", 2).unwrap_err();
+        assert!(error.to_string().contains("3 class names for 2 classes"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("names.txt");
+        std::fs::write(&file, "circle\r\nbig square\n\n").unwrap();
+        assert_eq!(Labels::given(file.to_str().unwrap(), 2).unwrap().names(), ["circle", "big square"]);
+        let annotations = r#"{"categories": [{"id": 7, "name": "b"}, {"id": 3, "name": "a"}], "images": []}"#;
+        std::fs::write(&file, annotations).unwrap();
+        let labels = Labels::given(file.to_str().unwrap(), 2).unwrap();
+        assert_eq!((labels.name(0), labels.category_id(0), labels.category_id(1)), ("a", 3, 7));
+    }
+}

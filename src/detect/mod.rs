@@ -1,0 +1,22 @@
+//! From pictures to detections.
+//!
+//! A picture is read ([`read_image`]), fitted into the network's input ([`preprocess`]), the network's output
+//! decoded into boxes and scores ([`decode`]), and the detections selected ([`select`]) and placed on the picture.
+//! [`Labels`] names classes, [`draw`] shows detections, [`coco`] writes them for evaluation.
+
+pub mod coco;
+mod decode;
+mod draw;
+mod error;
+mod image;
+mod labels;
+mod nms;
+mod preprocess;
+
+pub use decode::{Decoded, Real, decode, priors};
+pub use draw::draw;
+pub use error::Error;
+pub use image::{MAX_PIXELS, MAX_SIDE, MIN_SIDE, decode_image, read_image};
+pub use labels::Labels;
+pub use nms::{Detection, select};
+pub use preprocess::{Warp, normalise, preprocess, resample};

@@ -1,0 +1,197 @@
+//! Choosing detections: candidates above a score, overlaps of a class suppressed, the best of all.
+
+use super::Decoded;
+use crate::models::Selection;
+
+/// A detected object.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Detection {
+    /// Left, top, right, bottom in pixels.
+    pub corners: [f32; 4],
+    /// 0 to 1.
+    pub score: f32,
+    /// Counted from 0.
+    pub class: usize,
+}
+
+impl Detection {
+    /// Left, top, width, height in pixels, as COCO has boxes.
+    pub fn bbox(&self) -> [f32; 4] {
+        let [left, top, right, bottom] = self.corners;
+        [left, top, right - left, bottom - top]
+    }
+}
+
+/// The detections in a decoded output, the best first, in pixels of the input.
+///
+/// Every class of every point is a candidate; what is not a number is none. Equal scores keep the order of points
+/// and classes. As in torchvision's `batched_nms`, boxes are compared after being shifted by
+/// `class * (largest coordinate + 1)` in f32: the shift rounds them, and with them the overlaps.
+pub fn select(decoded: &Decoded<f32>, selection: &Selection) -> Vec<Detection> {
+    let mut candidates = candidates(decoded, selection.score_threshold);
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let shift = largest_coordinate(&candidates) + 1.0;
+    // The boxes kept of each class.
+    let mut kept: Vec<Vec<Shifted>> = vec![Vec::new(); decoded.classes];
+    let mut detections = Vec::new();
+    for candidate in candidates {
+        if detections.len() == selection.max_detections {
+            break;
+        }
+        let shifted = Shifted::new(&candidate, shift);
+        let Some(better) = kept.get_mut(candidate.class) else { continue };
+        if better.iter().all(|other| !other.overlaps(&shifted, selection.nms_iou)) {
+            better.push(shifted);
+            detections.push(candidate);
+        }
+    }
+    detections
+}
+
+fn candidates(decoded: &Decoded<f32>, threshold: f32) -> Vec<Detection> {
+    let mut candidates = Vec::new();
+    for (scores, corners) in decoded.scores.chunks_exact(decoded.classes.max(1)).zip(&decoded.boxes) {
+        if corners.iter().any(|corner| corner.is_nan()) {
+            continue;
+        }
+        let above = scores.iter().enumerate().filter(|(_, score)| **score > threshold);
+        candidates.extend(above.map(|(class, &score)| Detection { corners: *corners, score, class }));
+    }
+    candidates
+}
+
+fn largest_coordinate(candidates: &[Detection]) -> f32 {
+    candidates.iter().flat_map(|candidate| candidate.corners).fold(0.0, f32::max)
+}
+
+/// A box shifted away from those of other classes, and its area.
+#[derive(Debug, Clone)]
+struct Shifted {
+    corners: [f32; 4],
+    area: f32,
+}
+
+impl Shifted {
+    fn new(candidate: &Detection, shift: f32) -> Shifted {
+        let corners = candidate.corners.map(|corner| corner + candidate.class as f32 * shift);
+        let [left, top, right, bottom] = corners;
+        Shifted { corners, area: (right - left) * (bottom - top) }
+    }
+
+    /// Whether the intersection over union is more than `threshold`; two empty boxes (0 / 0) do not overlap.
+    fn overlaps(&self, other: &Shifted, threshold: f64) -> bool {
+        let [left, top, right, bottom] = self.corners;
+        let [other_left, other_top, other_right, other_bottom] = other.corners;
+        let width = (right.min(other_right) - left.max(other_left)).max(0.0);
+        let height = (bottom.min(other_bottom) - top.max(other_top)).max(0.0);
+        let intersection = width * height;
+        f64::from(intersection / (self.area + other.area - intersection)) > threshold
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SELECTION: Selection = Selection { score_threshold: 0.05, nms_iou: 0.6, max_detections: 100 };
+
+    fn decoded(classes: usize, scores: Vec<f32>, boxes: Vec<[f32; 4]>) -> Decoded<f32> {
+        Decoded { classes, scores, distances: vec![[0.0; 4]; boxes.len()], boxes }
+    }
+
+    const BOX: [f32; 4] = [10.0, 10.0, 50.0, 50.0];
+
+    #[test]
+    fn nothing_is_detected_in_nothing() {
+        assert_eq!(select(&decoded(80, vec![], vec![]), &SELECTION), []);
+        assert_eq!(select(&decoded(0, vec![], vec![BOX]), &SELECTION), []);
+        assert_eq!(select(&decoded(1, vec![0.05], vec![BOX]), &SELECTION), []);
+    }
+
+    /// Of equal boxes the first is kept, in each class.
+    #[test]
+    fn equal_boxes_suppress_each_other_within_a_class() {
+        let found = select(&decoded(2, vec![0.5, 0.2, 0.5, 0.9], vec![BOX, BOX]), &SELECTION);
+        let expected = [(0.9, 1), (0.5, 0)];
+        assert_eq!(found.iter().map(|one| (one.score, one.class)).collect::<Vec<_>>(), expected);
+    }
+
+    /// The overlap at the threshold itself does not suppress: 60 of 100 pixels.
+    #[test]
+    fn suppression_needs_more_than_the_threshold() {
+        let boxes = vec![[0.0, 0.0, 100.0, 1.0], [0.0, 0.0, 50.0, 1.0]];
+        let at = Selection { nms_iou: 0.5, ..SELECTION };
+        assert_eq!(select(&decoded(1, vec![0.9, 0.8], boxes.clone()), &at).len(), 2);
+        let below = Selection { nms_iou: 0.49, ..SELECTION };
+        assert_eq!(select(&decoded(1, vec![0.9, 0.8], boxes), &below).len(), 1);
+    }
+
+    #[test]
+    fn the_best_of_all_classes_are_kept() {
+        let boxes: Vec<[f32; 4]> =
+            (0..50).map(|i| [i as f32 * 20.0, 0.0, i as f32 * 20.0 + 10.0, 9.0]).collect();
+        let scores = (0..100).map(|i| 0.1 + i as f32 / 200.0).collect();
+        let found = select(&decoded(2, scores, boxes), &Selection { max_detections: 7, ..SELECTION });
+        assert_eq!(found.len(), 7);
+        assert!(found.is_sorted_by(|a, b| a.score >= b.score) && found[0].score > 0.59);
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_no_candidate() {
+        let nan = f32::NAN;
+        let boxes = vec![[nan, 0.0, 1.0, 1.0], BOX, [0.0; 4], [0.0; 4]];
+        let found = select(&decoded(1, vec![0.9, nan, 0.8, 0.7], boxes), &SELECTION);
+        assert_eq!(found.len(), 2);
+    }
+
+    fn overlap(a: [f32; 4], b: [f32; 4]) -> f32 {
+        let area = |b: [f32; 4]| (b[2] - b[0]) * (b[3] - b[1]);
+        let width = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
+        let height = (a[3].min(b[3]) - a[1].max(b[1])).max(0.0);
+        width * height / (area(a) + area(b) - width * height)
+    }
+
+    /// Straight from the definition: go through the sorted candidates, strike out later ones.
+    fn naive(decoded: &Decoded<f32>, selection: &Selection) -> Vec<Detection> {
+        let mut all = Vec::new();
+        for (point, corners) in decoded.boxes.iter().enumerate() {
+            for class in 0..decoded.classes {
+                let score = decoded.scores[point * decoded.classes + class];
+                if score > selection.score_threshold {
+                    all.push(Detection { corners: *corners, score, class });
+                }
+            }
+        }
+        all.sort_by(|a, b| b.score.partial_cmp(&a.score).unwrap());
+        let largest = all.iter().flat_map(|one| one.corners).fold(0.0, f32::max);
+        let shifted: Vec<[f32; 4]> =
+            all.iter().map(|one| one.corners.map(|c| c + one.class as f32 * (largest + 1.0))).collect();
+        let mut struck = vec![false; all.len()];
+        for i in 0..all.len() {
+            for j in i + 1..all.len() {
+                struck[j] |= !struck[i] && f64::from(overlap(shifted[i], shifted[j])) > selection.nms_iou;
+            }
+        }
+        let kept = all.into_iter().zip(struck).filter(|(_, struck)| !struck).map(|(one, _)| one);
+        kept.take(selection.max_detections).collect()
+    }
+
+    proptest! {
+        /// Boxes and scores on a coarse grid, so that ties and equal overlaps occur.
+        #[test]
+        fn selection_follows_the_definition(
+            points in prop::collection::vec((0u8..12, 0u8..12, 0u8..6, 0u8..6, [0u8..8, 0u8..8, 0u8..8]), 0..60),
+            nms_iou in 0.0f64..1.0,
+            max_detections in 0usize..40,
+        ) {
+            let corners = |x: u8, y: u8, w: u8, h: u8| [x, y, x + w, y + h].map(f32::from);
+            let boxes = points.iter().map(|&(x, y, w, h, _)| corners(x, y, w, h)).collect();
+            let scores = points.iter().flat_map(|point| point.4.map(|score| f32::from(score) / 8.0)).collect();
+            let decoded = decoded(3, scores, boxes);
+            let selection = Selection { score_threshold: 0.05, nms_iou, max_detections };
+            prop_assert_eq!(select(&decoded, &selection), naive(&decoded, &selection));
+        }
+    }
+}

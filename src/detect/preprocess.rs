@@ -1,0 +1,168 @@
+//! A picture into the input of a network.
+
+use image::RgbImage;
+
+use crate::models::{ChannelOrder, Preprocessing, Resize, Size};
+
+/// Where a picture lies in the input: pixel `x` of the picture at `x * scale + shift` of the input, on each axis.
+///
+/// Positions are those of pixel indices: a pixel's value sits at its corner (0, 0), not at its centre, as
+/// OpenCV's `warpPerspective` has it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Warp {
+    /// Scale across and down.
+    pub scale: [f64; 2],
+    /// Shift across and down, in pixels of the input.
+    pub shift: [f64; 2],
+}
+
+impl Warp {
+    /// How `resize` places a picture of size `picture` in an input of size `input`.
+    pub fn new(resize: Resize, picture: Size, input: Size) -> Warp {
+        let ratio = |to: usize, from: usize| to.max(1) as f64 / from.max(1) as f64;
+        let scale = match resize {
+            Resize::Stretch => [ratio(input.width, picture.width), ratio(input.height, picture.height)],
+        };
+        Warp { scale, shift: [0.0, 0.0] }
+    }
+
+    /// A box of the input (left, top, right, bottom) as one of the picture, clipped to it.
+    pub fn back(&self, corners: [f32; 4], picture: Size) -> [f32; 4] {
+        let across = |x: f32| unscale(x, self.scale[0], self.shift[0], picture.width);
+        let down = |y: f32| unscale(y, self.scale[1], self.shift[1], picture.height);
+        let [left, top, right, bottom] = corners;
+        [across(left), down(top), across(right), down(bottom)]
+    }
+}
+
+fn unscale(position: f32, scale: f64, shift: f64, length: usize) -> f32 {
+    ((f64::from(position) - shift) / scale).clamp(0.0, length as f64) as f32
+}
+
+/// The input for a picture: three planes of `size.width` x `size.height` values, row by row, in the network's
+/// order of channels.
+pub fn preprocess(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
+    let warp = Warp::new(facts.resize, size_of(picture), facts.size);
+    normalise(&resample(picture, &warp, facts.size), facts)
+}
+
+/// The width and height of a picture.
+pub(super) fn size_of(picture: &RgbImage) -> Size {
+    Size { width: picture.width() as usize, height: picture.height() as usize }
+}
+
+/// The picture where `warp` places it on black of the given size, rounded to bytes.
+///
+/// Bilinear between the four pixels around a position, those outside the picture black, no smoothing when it is
+/// made smaller: OpenCV's `INTER_LINEAR` with a constant border. OpenCV 5 rounds the exact value, as is done
+/// here; OpenCV 4 had weights of five bits.
+pub fn resample(picture: &RgbImage, warp: &Warp, size: Size) -> RgbImage {
+    let (pixels, _) = picture.as_raw().as_chunks::<3>();
+    let rows: Vec<&[[u8; 3]]> = pixels.chunks_exact(picture.width().max(1) as usize).collect();
+    let columns: Vec<Tap> = taps(size.width, warp.scale[0], warp.shift[0]);
+    let mut bytes = Vec::with_capacity(size.width * size.height * 3);
+    for tap in taps(size.height, warp.scale[1], warp.shift[1]) {
+        let row = |index: Option<usize>| index.and_then(|index| rows.get(index)).copied().unwrap_or_default();
+        let (upper, lower) = (row(tap.first), row(tap.second));
+        for column in &columns {
+            let above = column.between(pixel(upper, column.first), pixel(upper, column.second));
+            let below = column.between(pixel(lower, column.first), pixel(lower, column.second));
+            bytes.extend(tap.between(above, below).map(|value| value.round_ties_even() as u8));
+        }
+    }
+    RgbImage::from_raw(size.width as u32, size.height as u32, bytes).unwrap_or_default()
+}
+
+/// Two neighbouring pixels of a row or column and the weight of the second; before the first there is none.
+struct Tap {
+    first: Option<usize>,
+    second: Option<usize>,
+    weight: f32,
+}
+
+impl Tap {
+    fn between(&self, first: [f32; 3], second: [f32; 3]) -> [f32; 3] {
+        let [a, b, c] = first;
+        let [d, e, f] = second;
+        [a + self.weight * (d - a), b + self.weight * (e - b), c + self.weight * (f - c)]
+    }
+}
+
+/// Where each of `length` positions of the input takes its value from.
+fn taps(length: usize, scale: f64, shift: f64) -> Vec<Tap> {
+    let tap = |position: usize| {
+        let source = (position as f64 - shift) / scale;
+        let first = source.floor();
+        let index = |value: f64| (value >= 0.0).then_some(value as usize);
+        Tap { first: index(first), second: index(first + 1.0), weight: (source - first) as f32 }
+    };
+    (0..length).map(tap).collect()
+}
+
+fn pixel(row: &[[u8; 3]], index: Option<usize>) -> [f32; 3] {
+    index.and_then(|index| row.get(index)).copied().unwrap_or_default().map(f32::from)
+}
+
+/// The values of a picture that has the size of the input, as the network takes them: three planes, row by row.
+pub fn normalise(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
+    let (pixels, _) = picture.as_raw().as_chunks::<3>();
+    let planes: [usize; 3] = match facts.channels {
+        ChannelOrder::Rgb => [0, 1, 2],
+        ChannelOrder::Bgr => [2, 1, 0],
+    };
+    let mut values = Vec::with_capacity(pixels.len() * 3);
+    for ((plane, mean), std) in planes.into_iter().zip(facts.mean).zip(facts.std) {
+        let (mean, std) = (mean / facts.scale, std / facts.scale);
+        let value = |byte: u8| (f32::from(byte) / facts.scale - mean) / std;
+        let table: Vec<f32> = (0..=u8::MAX).map(value).collect();
+        let of = |pixel: &[u8; 3]| pixel.get(plane).and_then(|&byte| table.get(usize::from(byte)));
+        values.extend(pixels.iter().filter_map(of));
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+    use crate::models::DetectorFacts;
+
+    fn stretched(picture: &RgbImage, size: Size) -> RgbImage {
+        resample(picture, &Warp::new(Resize::Stretch, size_of(picture), size), size)
+    }
+
+    #[test]
+    fn the_own_size_changes_nothing() {
+        let picture = RgbImage::from_fn(7, 5, |x, y| Rgb([x as u8, y as u8, 255 - x as u8]));
+        assert_eq!(stretched(&picture, Size { width: 7, height: 5 }), picture);
+    }
+
+    /// Enlarged twice: new pixels lie between old ones, the last row and column fade to black.
+    #[test]
+    fn positions_are_those_of_pixel_corners() {
+        let picture = RgbImage::from_fn(2, 2, |x, y| Rgb([(100 * x + 40 * y) as u8; 3]));
+        let red: Vec<u8> = stretched(&picture, Size::square(4)).pixels().map(|pixel| pixel.0[0]).collect();
+        assert_eq!(red, [0, 50, 100, 50, 20, 70, 120, 60, 40, 90, 140, 70, 20, 45, 70, 35]);
+    }
+
+    #[test]
+    fn channels_are_ordered_and_normalised() {
+        let facts = DetectorFacts::nanodet_plus(80, Size::square(1)).preprocessing;
+        let picture = RgbImage::from_pixel(1, 1, Rgb([10, 20, 30]));
+        let expected = |byte: f32, mean: f32, std: f32| (byte / 255.0 - mean / 255.0) / (std / 255.0);
+        let bgr =
+            [expected(30.0, 103.53, 57.375), expected(20.0, 116.28, 57.12), expected(10.0, 123.675, 58.395)];
+        assert_eq!(normalise(&picture, &facts), bgr);
+        let rgb =
+            Preprocessing { channels: ChannelOrder::Rgb, scale: 1.0, mean: [0.0; 3], std: [1.0; 3], ..facts };
+        assert_eq!(normalise(&picture, &rgb), [10.0, 20.0, 30.0]);
+    }
+
+    #[test]
+    fn boxes_come_back_onto_the_picture() {
+        let picture = Size { width: 640, height: 480 };
+        let warp = Warp::new(Resize::Stretch, picture, Size { width: 320, height: 480 });
+        assert_eq!(warp.back([-3.0, 10.0, 100.0, 999.0], picture), [0.0, 10.0, 200.0, 480.0]);
+    }
+}
