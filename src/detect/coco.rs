@@ -1,9 +1,9 @@
 //! COCO's JSON: the ids in annotations, and results for evaluation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +68,7 @@ impl Annotations {
     }
 
     /// The id of the picture of this file name; folders before it do not count.
-    pub fn image_id(&self, file: &Path) -> Option<u64> {
+    fn image_id(&self, file: &Path) -> Option<u64> {
         self.images.get(&base_name(&file.to_string_lossy())).copied()
     }
 
@@ -91,10 +91,20 @@ pub(super) fn read_text(file: &Path) -> Result<String, Error> {
     Ok(text)
 }
 
-/// The id of the picture `file` where no annotations give one: the number its name is (COCO's
-/// `000000000036.jpg` is 36), else `running`.
-pub fn image_id(file: &Path, running: u64) -> u64 {
-    file.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).unwrap_or(running)
+/// The ids of pictures in results: those of the annotations where there are some; else the numbers that the files
+/// are named by (COCO's `000000000036.jpg` is 36), if all are and none twice; else 1, 2, 3, ...
+///
+/// # Errors
+/// The annotations lack a picture.
+pub fn image_ids(files: &[PathBuf], annotations: Option<&Annotations>) -> Result<Vec<u64>, Error> {
+    if let Some(annotations) = annotations {
+        let unknown = |file: &PathBuf| Error::NotAnnotated { file: file.clone() };
+        return files.iter().map(|file| annotations.image_id(file).ok_or_else(|| unknown(file))).collect();
+    }
+    let number = |file: &PathBuf| file.file_stem()?.to_str()?.parse::<u64>().ok();
+    let numbers: Option<Vec<u64>> = files.iter().map(number).collect();
+    let is_unique = |numbers: &Vec<u64>| numbers.iter().collect::<HashSet<_>>().len() == numbers.len();
+    Ok(numbers.filter(is_unique).unwrap_or_else(|| (1..=files.len() as u64).collect()))
 }
 
 /// A detection as COCO's evaluation takes it.
@@ -131,16 +141,20 @@ mod tests {
         let text =
             r#"{"info": 1, "images": [{"id": 9, "file_name": "val/a.jpg", "width": 3}], "categories": []}"#;
         let annotations = Annotations::parse(text, Path::new("val.json")).unwrap();
-        assert_eq!(annotations.image_id(Path::new("some/where/a.jpg")), Some(9));
-        assert_eq!(annotations.image_id(Path::new("b.jpg")), None);
+        let ids = |file: &str| image_ids(&[PathBuf::from(file)], Some(&annotations));
+        assert_eq!(ids("some/where/a.jpg").unwrap(), [9]);
+        assert!(ids("b.jpg").unwrap_err().to_string().starts_with("b.jpg: "));
         let error = Annotations::parse(r#"{"images": []}"#, Path::new("val.json")).unwrap_err();
         assert!(error.to_string().contains("val.json: missing field `categories`"), "{error}");
     }
 
     #[test]
-    fn numbers_in_names_are_ids() {
-        assert_eq!(image_id(Path::new("x/000000000036.jpg"), 5), 36);
-        assert_eq!(image_id(Path::new("x/dog.jpg"), 5), 5);
+    fn numbers_in_names_are_ids_if_all_are_different() {
+        let ids =
+            |files: &[&str]| image_ids(&files.iter().map(PathBuf::from).collect::<Vec<_>>(), None).unwrap();
+        assert_eq!(ids(&["x/000000000036.jpg", "x/4.png"]), [36, 4]);
+        assert_eq!(ids(&["x/000000000036.jpg", "x/dog.jpg"]), [1, 2]);
+        assert_eq!(ids(&["x/7.jpg", "y/007.jpg"]), [1, 2]);
     }
 
     #[test]

@@ -109,9 +109,18 @@ pub enum Error {
         /// Classes of the detector.
         classes: usize,
     },
-    /// A file of names or annotations is not what it should be.
+    /// Annotations were given that do not have this picture.
     #[error(
-        "{}: {}\n  expected one name a line, or COCO annotations with `categories` and `images`",
+        "{}: the annotations have no picture of that name\n  give those that belong to the pictures",
+        shown(file)
+    )]
+    NotAnnotated {
+        /// The picture.
+        file: PathBuf,
+    },
+    /// A file of annotations is not what it should be.
+    #[error(
+        "{}: {}\n  expected COCO annotations with `categories` and `images`",
         shown(file),
         printable(problem)
     )]
@@ -133,7 +142,7 @@ impl Error {
             Error::Corrupt { .. } | Error::Annotations { .. } => "corrupt",
             Error::TooLarge { .. } | Error::FileTooLarge { .. } | Error::TooSmall { .. } => "limit",
             Error::Output { .. } => "out-of-range",
-            Error::NameCount { .. } => "names",
+            Error::NameCount { .. } | Error::NotAnnotated { .. } => "missing",
         }
     }
 
@@ -147,6 +156,7 @@ impl Error {
             | Error::TooLarge { file, .. }
             | Error::FileTooLarge { file, .. }
             | Error::TooSmall { file, .. }
+            | Error::NotAnnotated { file }
             | Error::Annotations { file, .. } => Some(file),
             Error::Output { .. } | Error::NameCount { .. } => None,
         }

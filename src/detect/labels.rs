@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Error;
-use super::coco::Annotations;
+use super::coco::{Annotations, read_text};
 
 /// COCO's 80 classes: id among the 91 categories of the paper, name.
 const COCO: &str = include_str!("names/coco.txt");
@@ -34,44 +34,30 @@ impl Labels {
         Labels { names, ids }
     }
 
-    /// The names a user asks for: separated by commas, or the path of a file with a name on each line or of COCO
-    /// annotations, whose categories count in the order of their ids.
+    /// The names a user asks for: separated by commas, or the path of a file with a name on each line.
     ///
     /// # Errors
-    /// The file cannot be read or is neither of the two, or there is not one name for each class.
+    /// The file cannot be read, or there is not one name for each class.
     pub fn given(names: &str, classes: usize) -> Result<Labels, Error> {
         let file = Path::new(names);
-        let labels = if file.is_file() { Labels::read(file)? } else { Labels::split(names, ',') };
-        match labels.names.len() {
-            count if count == classes => Ok(labels),
-            names => Err(Error::NameCount { names, classes }),
-        }
+        let names = if file.is_file() { split(&read_text(file)?, '\n') } else { split(names, ',') };
+        Labels::named(names).for_classes(classes)
     }
 
-    /// The categories of annotations, if there is one for each class.
+    /// The categories of annotations in the order of their ids.
     ///
     /// # Errors
     /// There is not one category for each class.
     pub fn of_annotations(annotations: &Annotations, classes: usize) -> Result<Labels, Error> {
-        let (ids, names): (Vec<u64>, Vec<String>) = annotations.categories().unzip();
-        match names.len() {
-            count if count == classes => Ok(Labels { names, ids }),
+        let (ids, names) = annotations.categories().unzip();
+        Labels { names, ids }.for_classes(classes)
+    }
+
+    fn for_classes(self, classes: usize) -> Result<Labels, Error> {
+        match self.names.len() {
+            count if count == classes => Ok(self),
             names => Err(Error::NameCount { names, classes }),
         }
-    }
-
-    fn read(file: &Path) -> Result<Labels, Error> {
-        let text = super::coco::read_text(file)?;
-        if text.trim_start().starts_with('{') {
-            let (ids, names) = Annotations::parse(&text, file)?.categories().unzip();
-            return Ok(Labels { names, ids });
-        }
-        Ok(Labels::split(&text, '\n'))
-    }
-
-    fn split(names: &str, separator: char) -> Labels {
-        let names = names.split(separator).map(str::trim).filter(|name| !name.is_empty());
-        Labels::named(names.map(str::to_owned).collect())
     }
 
     fn listed(list: &str) -> Labels {
@@ -97,6 +83,11 @@ impl Labels {
     }
 }
 
+fn split(names: &str, separator: char) -> Vec<String> {
+    let names = names.split(separator).map(str::trim).filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,9 +111,14 @@ mod tests {
         let file = folder.path().join("names.txt");
         std::fs::write(&file, "circle\r\nbig square\n\n").unwrap();
         assert_eq!(Labels::given(file.to_str().unwrap(), 2).unwrap().names(), ["circle", "big square"]);
-        let annotations = r#"{"categories": [{"id": 7, "name": "b"}, {"id": 3, "name": "a"}], "images": []}"#;
-        std::fs::write(&file, annotations).unwrap();
-        let labels = Labels::given(file.to_str().unwrap(), 2).unwrap();
+    }
+
+    #[test]
+    fn categories_count_in_the_order_of_their_ids() {
+        let text = r#"{"categories": [{"id": 7, "name": "b"}, {"id": 3, "name": "a"}], "images": []}"#;
+        let annotations = Annotations::parse(text, Path::new("a.json")).unwrap();
+        let labels = Labels::of_annotations(&annotations, 2).unwrap();
         assert_eq!((labels.name(0), labels.category_id(0), labels.category_id(1)), ("a", 3, 7));
+        assert!(Labels::of_annotations(&annotations, 3).is_err());
     }
 }
