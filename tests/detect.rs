@@ -7,6 +7,7 @@ mod support;
 use std::path::Path;
 
 use port::detect::{Decoded, Detection, Warp, decode, preprocess, priors, read_image, select};
+use port::models::nanodet_plus::NanoDetPlus;
 use port::models::{DetectorFacts, Size};
 use serde_json::Value as Json;
 
@@ -16,7 +17,7 @@ const REAL_INPUT: Size = Size::square(416);
 const SYNTHETIC_INPUT: Size = Size { width: 64, height: 96 };
 
 fn facts(size: Size) -> DetectorFacts {
-    DetectorFacts::nanodet_plus(80, size)
+    DetectorFacts::nanodet_plus(&NanoDetPlus::M, size)
 }
 
 /// The values of an f32 tensor.

@@ -127,6 +127,7 @@ mod tests {
 
     use super::*;
     use crate::models::DetectorFacts;
+    use crate::models::nanodet_plus::NanoDetPlus;
 
     fn stretched(picture: &RgbImage, size: Size) -> RgbImage {
         resample(picture, &Warp::new(Resize::Stretch, size_of(picture), size), size)
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn channels_are_ordered_and_normalised() {
-        let facts = DetectorFacts::nanodet_plus(80, Size::square(1)).preprocessing;
+        let facts = DetectorFacts::nanodet_plus(&NanoDetPlus::M, Size::square(1)).preprocessing;
         let picture = RgbImage::from_pixel(1, 1, Rgb([10, 20, 30]));
         let expected = |byte: f32, mean: f32, std: f32| (byte / 255.0 - mean / 255.0) / (std / 255.0);
         let bgr =

@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+use super::family::Model;
+use super::nanodet_plus::NanoDetPlus;
+
 /// A width and a height in pixels; shown as `416x320`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Size {
@@ -122,9 +125,10 @@ pub struct DetectorFacts {
 }
 
 impl DetectorFacts {
-    /// NanoDet-Plus: everything but classes and size is the same in all of upstream's `config/nanodet-plus-*.yml`;
-    /// the selection is that of `NanoDetPlusHead.get_bboxes`.
-    pub fn nanodet_plus(classes: usize, size: Size) -> DetectorFacts {
+    /// NanoDet-Plus: everything but the network and the size is the same in all of upstream's
+    /// `config/nanodet-plus-*.yml`; the selection is that of `NanoDetPlusHead.get_bboxes`.
+    pub fn nanodet_plus(network: &NanoDetPlus, size: Size) -> DetectorFacts {
+        let NanoDetPlus { classes, reg_max, .. } = *network;
         DetectorFacts {
             preprocessing: Preprocessing {
                 size,
@@ -134,8 +138,24 @@ impl DetectorFacts {
                 mean: [103.53, 116.28, 123.675],
                 std: [57.375, 57.12, 58.395],
             },
-            head: Head { strides: vec![8, 16, 32, 64], classes, reg_max: 7, cell_offset: 0.0 },
+            head: Head { strides: network.strides(), classes, reg_max, cell_offset: 0.0 },
             selection: Selection { score_threshold: 0.05, nms_iou: 0.6, max_detections: 100 },
+        }
+    }
+}
+
+impl Model {
+    /// What belongs to the detector beside this network, for inputs of `size`.
+    pub fn facts(&self, size: Size) -> DetectorFacts {
+        match self {
+            Model::NanoDetPlus(network) => DetectorFacts::nanodet_plus(network, size),
+        }
+    }
+
+    /// The size of input that upstream publishes the family's networks for.
+    pub fn usual_size(&self) -> Size {
+        match self {
+            Model::NanoDetPlus(_) => Size::square(416),
         }
     }
 }
@@ -147,7 +167,7 @@ mod tests {
     /// 3598 points: upstream's own count for 416x416.
     #[test]
     fn points_cover_the_input() {
-        let facts = DetectorFacts::nanodet_plus(80, Size::square(416));
+        let facts = DetectorFacts::nanodet_plus(&NanoDetPlus::M, Size::square(416));
         assert_eq!(facts.head.points(Size::square(416)), 3598);
         assert_eq!(facts.head.points(Size { width: 65, height: 1 }), 9 + 5 + 3 + 2);
         assert_eq!(facts.head.row(), 112);

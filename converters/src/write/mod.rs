@@ -64,6 +64,16 @@ impl Target {
     }
 }
 
+/// Writes a file that appears whole or not at all: an existing one survives any failure.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn whole(target: &Path, bytes: &[u8]) -> Result<()> {
+    let output = Output::create(target)?;
+    output.write_at(0, bytes)?;
+    output.finish()
+}
+
 /// How to write.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
