@@ -11,3 +11,4 @@ pub mod mapping;
 pub mod models;
 pub mod report;
 pub mod runtime;
+pub mod verify;

@@ -5,14 +5,15 @@
 use std::path::{Path, PathBuf};
 
 /// A room of `src/` and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 8] = [
     ("mapping", &[]),
     ("graph", &[]),
     ("models", &["graph"]),
     ("runtime", &["graph"]),
     ("detect", &["graph", "models", "runtime"]),
+    ("verify", &["graph", "models", "runtime", "detect"]),
     ("report", &[]),
-    ("cli", &["mapping", "graph", "models", "runtime", "detect", "report"]),
+    ("cli", &["mapping", "graph", "models", "runtime", "detect", "verify", "report"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

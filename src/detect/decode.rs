@@ -1,45 +1,9 @@
-//! The output of a network with integral box distances into boxes and scores (GFL, arXiv 2006.04388).
-
-use std::ops::{Add, Div, Mul, Sub};
+//! The output of a network with integral box distances into boxes and scores (GFL, arXiv 2006.04388): in f32 as
+//! upstream does, in f64 to measure its rounding.
 
 use super::Error;
 use crate::models::{Head, Size};
-
-/// The number types that outputs are decoded in: f32 as upstream does, f64 to measure its rounding.
-pub trait Real:
-    Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
-{
-    /// The nearest value of the type.
-    fn from_f64(value: f64) -> Self;
-    /// The value as f64, exactly.
-    fn to_f64(self) -> f64;
-    /// e to this power.
-    fn exp(self) -> Self;
-}
-
-impl Real for f32 {
-    fn from_f64(value: f64) -> f32 {
-        value as f32
-    }
-    fn to_f64(self) -> f64 {
-        f64::from(self)
-    }
-    fn exp(self) -> f32 {
-        f32::exp(self)
-    }
-}
-
-impl Real for f64 {
-    fn from_f64(value: f64) -> f64 {
-        value
-    }
-    fn to_f64(self) -> f64 {
-        self
-    }
-    fn exp(self) -> f64 {
-        f64::exp(self)
-    }
-}
+use crate::runtime::Element;
 
 /// What an output says about each point, in the order of the points.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,14 +19,12 @@ pub struct Decoded<T> {
 }
 
 /// The points of a head for an input of `size`: x, y and stride in pixels of the input.
-pub fn priors<T: Real>(head: &Head, size: Size) -> Vec<[T; 3]> {
+pub fn priors<T: Element>(head: &Head, size: Size) -> Vec<[T; 3]> {
     let mut points = Vec::with_capacity(head.points(size));
     for (stride, grid) in head.grids(size) {
-        let place = |cell: usize| T::from_f64((cell as f64 + head.cell_offset) * stride as f64);
+        let place = |cell: usize| T::of((cell as f64 + head.cell_offset) * stride as f64);
         for row in 0..grid.height {
-            points.extend(
-                (0..grid.width).map(|column| [place(column), place(row), T::from_f64(stride as f64)]),
-            );
+            points.extend((0..grid.width).map(|column| [place(column), place(row), T::of(stride as f64)]));
         }
     }
     points
@@ -72,7 +34,7 @@ pub fn priors<T: Real>(head: &Head, size: Size) -> Vec<[T; 3]> {
 ///
 /// # Errors
 /// The number of values is not that of the head at this size of input.
-pub fn decode<T: Real>(output: &[T], head: &Head, size: Size) -> Result<Decoded<T>, Error> {
+pub fn decode<T: Element>(output: &[T], head: &Head, size: Size) -> Result<Decoded<T>, Error> {
     let (points, row) = (head.points(size), head.row());
     if points.checked_mul(row) != Some(output.len()) {
         return Err(Error::Output { found: output.len(), points, row });
@@ -93,40 +55,40 @@ pub fn decode<T: Real>(output: &[T], head: &Head, size: Size) -> Result<Decoded<
     Ok(decoded)
 }
 
-fn sigmoid<T: Real>(logit: T) -> T {
-    let one = T::from_f64(1.0);
-    one / (one + (T::from_f64(0.0) - logit).exp())
+fn sigmoid<T: Element>(logit: T) -> T {
+    let one = T::of(1.0);
+    one / (one + (T::of(0.0) - logit).exp())
 }
 
 /// The distance of each side in pixels: the mean of its distribution over 0, 1, ..., reg_max strides.
-fn side_distances<T: Real>(sides: &[T], bins: usize, stride: T) -> [T; 4] {
+fn side_distances<T: Element>(sides: &[T], bins: usize, stride: T) -> [T; 4] {
     let mut sides = sides.chunks_exact(bins);
     [(); 4].map(|()| expectation(sides.next().unwrap_or_default()) * stride)
 }
 
 /// The mean of the softmax of `logits` over their indices.
-fn expectation<T: Real>(logits: &[T]) -> T {
-    let zero = T::from_f64(0.0);
+fn expectation<T: Element>(logits: &[T]) -> T {
+    let zero = T::of(0.0);
     let Some(&first) = logits.first() else { return zero };
     let largest = logits.iter().fold(first, |largest, &logit| if logit > largest { logit } else { largest });
     let powers = || logits.iter().map(|&logit| (logit - largest).exp());
     let sum = powers().fold(zero, |sum, power| sum + power);
-    powers().enumerate().fold(zero, |mean, (bin, power)| mean + power / sum * T::from_f64(bin as f64))
+    powers().enumerate().fold(zero, |mean, (bin, power)| mean + power / sum * T::of(bin as f64))
 }
 
-fn around<T: Real>(x: T, y: T, [left, top, right, bottom]: [T; 4]) -> [T; 4] {
+fn around<T: Element>(x: T, y: T, [left, top, right, bottom]: [T; 4]) -> [T; 4] {
     [x - left, y - top, x + right, y + bottom]
 }
 
-fn clamp<T: Real>([left, top, right, bottom]: [T; 4], size: Size) -> [T; 4] {
-    let across = |value| clamp_to(value, T::from_f64(size.width as f64));
-    let down = |value| clamp_to(value, T::from_f64(size.height as f64));
+fn clamp<T: Element>([left, top, right, bottom]: [T; 4], size: Size) -> [T; 4] {
+    let across = |value| clamp_to(value, T::of(size.width as f64));
+    let down = |value| clamp_to(value, T::of(size.height as f64));
     [across(left), down(top), across(right), down(bottom)]
 }
 
 /// Not-a-number stays what it is: [`select`](super::select) leaves it out.
-fn clamp_to<T: Real>(value: T, largest: T) -> T {
-    let zero = T::from_f64(0.0);
+fn clamp_to<T: Element>(value: T, largest: T) -> T {
+    let zero = T::of(0.0);
     match value {
         value if value < zero => zero,
         value if value > largest => largest,

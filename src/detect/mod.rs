@@ -13,7 +13,7 @@ mod labels;
 mod nms;
 mod preprocess;
 
-pub use decode::{Decoded, Real, decode, priors};
+pub use decode::{Decoded, decode, priors};
 pub use draw::draw;
 pub use error::Error;
 pub use image::{MAX_PIXELS, MAX_SIDE, MIN_SIDE, decode_image, read_image};

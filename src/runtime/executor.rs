@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 
 use super::element::Element;
 use super::kernel::{View, apply1, apply2, apply3};
@@ -79,6 +79,11 @@ impl<'a> Executor<'a> {
     /// An executor of `graph`; `parameters` must have been made for it.
     pub fn new(graph: &'a Graph, parameters: &'a Parameters, statistics: NormStatistics) -> Executor<'a> {
         Executor { graph, parameters, statistics }
+    }
+
+    /// Type of the numbers it computes with.
+    pub fn dtype(&self) -> DType {
+        self.parameters.dtype()
     }
 
     /// Runs the graph. A value is freed after its last use.
@@ -209,7 +214,7 @@ fn moments(x: &Tensor) -> candle_core::Result<Vec<Moments>> {
         Ok(batch_moments(View { data: &data, shape: x.dims() }))
     }
     match x.dtype() {
-        candle_core::DType::F64 => of::<f64>(x),
+        DType::F64 => of::<f64>(x),
         _ => of::<f32>(x),
     }
 }

@@ -17,4 +17,4 @@ mod tensors;
 pub use element::Element;
 pub use executor::{Executor, NormStatistics, Outputs, RuntimeError};
 pub use parameters::Parameters;
-pub use tensors::{image_tensor, to_array, to_f64};
+pub use tensors::{array_tensor, image_tensor, to_array, to_f64};

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use converters::{Checkpoint, Dtype};
-use port::graph::{Graph, Parameter, Weights};
+use port::graph::{Array, Graph, Parameter, Weights};
 
 /// The folder `name` of the reference data beside the repository. Where there is none the test that asks says so
 /// and passes; the project's own continuous integration has the data and may not do without.
@@ -57,4 +57,20 @@ fn uniform(seed: u64, index: u64) -> f64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^= z >> 31;
     (z >> 40) as f64 / f64::from(1 << 24)
+}
+
+/// A safetensors file of f32 arrays.
+pub fn write_safetensors(file: &Path, arrays: &[(String, Array)]) {
+    let (mut header, mut body) = (serde_json::Map::new(), Vec::new());
+    for (name, array) in arrays {
+        let start = body.len();
+        body.extend(array.data.iter().flat_map(|value| value.to_le_bytes()));
+        let entry = serde_json::json!({
+            "dtype": "F32", "shape": array.shape, "data_offsets": [start, body.len()],
+        });
+        header.insert(name.clone(), entry);
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(file, [&length[..], &header, &body].concat()).unwrap();
 }

@@ -1,0 +1,279 @@
+//! Layer by layer.
+//!
+//! Every layer is compared twice. In total: what our network makes of the recorded input, against what the original
+//! made of it; that includes whatever was inherited from the layers before. Locally: the layer fed with what the
+//! original recorded before it; that is the layer's own. Both are computed in f64 and held against a tolerance that
+//! comes from the difference between our own runs in f32 and f64.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Tensor};
+
+use super::difference::Difference;
+use super::local::Local;
+use super::network::{Network, input_tensor};
+use super::recording::{Recorded, Recording, VerifyError};
+use crate::detect::{Decoded, decode, priors};
+use crate::graph::{Tap, Value};
+use crate::models::Head;
+use crate::runtime::{Element, NormStatistics, to_f64};
+
+/// How many times our own rounding another implementation may be off: it adds in another order, with another error
+/// of the same size, and the largest of many values is compared.
+const ROUNDINGS: f64 = 8.0;
+/// Rounding that is always to be expected, relative to the largest magnitude: a few units in the last place.
+const FEW_ULPS: f64 = 8.0 * f32::EPSILON as f64;
+
+/// What is to be said about a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Within tolerance.
+    Equal,
+    /// Off, but not by its own doing: fed with the original's values it is within tolerance.
+    Inherited,
+    /// Off by its own doing, or by that of layers before it that were not recorded.
+    Diverges,
+    /// Of another shape than the original's.
+    Shape,
+}
+
+/// The comparison of one layer.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Path of the module, or `output.NAME`.
+    pub path: String,
+    /// Shape of the value in our network.
+    pub shape: Vec<usize>,
+    /// Shape in the recording, where it is another.
+    pub recorded_shape: Option<Vec<usize>>,
+    /// Distance between the recorded elements; 1 for a whole value.
+    pub step: usize,
+    /// Our value against the recorded one.
+    pub total: Difference,
+    /// What `total.relative` may be.
+    pub tolerance: f64,
+    /// The same with the recorded values before it, where they are whole.
+    pub local: Option<Difference>,
+    /// What `local.relative` may be.
+    pub local_tolerance: f64,
+    /// What is to be said about it.
+    pub verdict: Verdict,
+}
+
+impl Layer {
+    fn judged(mut self) -> Layer {
+        let within = |difference: &Difference, tolerance: f64| difference.relative <= tolerance;
+        self.verdict = match &self.local {
+            Some(local) if !within(local, self.local_tolerance) => Verdict::Diverges,
+            _ if within(&self.total, self.tolerance) => Verdict::Equal,
+            Some(_) => Verdict::Inherited,
+            None => Verdict::Diverges,
+        };
+        self
+    }
+}
+
+fn tolerance(noise: Difference) -> f64 {
+    ROUNDINGS * noise.relative + FEW_ULPS
+}
+
+/// Values that are computed from the raw output.
+pub(super) const DECODED: [&str; 4] = ["output.priors", "output.scores", "output.distances", "output.boxes"];
+
+/// Compares every recorded value with the network's, in the order in which data flows.
+///
+/// # Errors
+/// A network that cannot be run, or a recording that has nothing in common with it.
+pub fn compare_layers(network: &Network, recording: &Recording) -> Result<Vec<Layer>, VerifyError> {
+    let comparison = Comparison { network, recording, known: known(network, recording)? };
+    let (single, double) = (comparison.run(DType::F32)?, comparison.run(DType::F64)?);
+    let mut layers = comparison.taps(&single, &double)?;
+    layers.extend(comparison.decoded(&single, &double)?);
+    if layers.is_empty() {
+        let example = recording.values.values().next().map(|value| value.name.clone()).unwrap_or_default();
+        let (file, values) = (recording.file.clone(), recording.values.len());
+        return Err(VerifyError::NothingInCommon { file, values, example });
+    }
+    Ok(layers)
+}
+
+/// The recorded values that can stand in for our own: whole and of the right shape.
+pub(super) fn known(network: &Network, recording: &Recording) -> candle_core::Result<HashMap<Value, Tensor>> {
+    let graph = &network.graph;
+    let mut known = HashMap::new();
+    for tap in graph.taps() {
+        let tensor = recording.values.get(&tap.path).and_then(Recorded::tensor);
+        let fits = |tensor: &Tensor| graph.node(tap.value).is_some_and(|node| node.shape == tensor.dims());
+        if let Some(tensor) = tensor.filter(fits) {
+            known.entry(tap.value).or_insert(tensor);
+        }
+    }
+    for input in graph.inputs() {
+        known.insert(*input, input_tensor(&recording.input)?);
+    }
+    Ok(known)
+}
+
+struct Comparison<'a> {
+    network: &'a Network,
+    recording: &'a Recording,
+    known: HashMap<Value, Tensor>,
+}
+
+/// Values of a run.
+type Run = HashMap<Value, Tensor>;
+
+/// A value of ours in both precisions.
+struct Ours {
+    single: Vec<f64>,
+    double: Vec<f64>,
+    shape: Vec<usize>,
+}
+
+impl Ours {
+    fn new(single: &Tensor, double: &Tensor) -> candle_core::Result<Ours> {
+        Ok(Ours { single: to_f64(single)?, double: to_f64(double)?, shape: double.dims().to_vec() })
+    }
+
+    /// The difference to a recorded value, and what it may be.
+    fn against(&self, recorded: &Recorded) -> (Difference, f64) {
+        let sampled = |values: &[f64]| values.iter().step_by(recorded.step).copied().collect::<Vec<f64>>();
+        let theirs = recorded.data.iter().map(|value| f64::from(*value));
+        let noise = Difference::between(self.single.iter().copied(), self.double.iter().copied());
+        (Difference::between(sampled(&self.double), theirs), tolerance(noise))
+    }
+
+    fn fits(&self, recorded: &Recorded) -> bool {
+        let elements: usize = self.shape.iter().product();
+        match recorded.step {
+            1 => self.shape == recorded.shape,
+            step => recorded.data.len() == elements.div_ceil(step),
+        }
+    }
+}
+
+impl Comparison<'_> {
+    fn recorded<'t>(&'t self, taps: &'t [Tap]) -> impl Iterator<Item = (&'t Tap, &'t Recorded)> {
+        taps.iter().filter_map(|tap| Some((tap, self.recording.values.get(&tap.path)?)))
+    }
+
+    /// Our values of everything that was recorded, and of the outputs.
+    fn run(&self, dtype: DType) -> Result<Run, VerifyError> {
+        let graph = &self.network.graph;
+        let wanted: Vec<Value> = self.recorded(graph.taps()).map(|(tap, _)| tap.value).collect();
+        let outputs: Vec<Value> = graph.outputs().iter().map(|(_, value)| *value).collect();
+        let mut values = HashMap::new();
+        let executor = self.network.executor(dtype, NormStatistics::Running);
+        executor.observe(&input_tensor(&self.recording.input)?, |value, tensor| {
+            if wanted.contains(&value) || outputs.contains(&value) {
+                values.insert(value, tensor.clone());
+            }
+        })?;
+        Ok(values)
+    }
+
+    fn taps(&self, single: &Run, double: &Run) -> Result<Vec<Layer>, VerifyError> {
+        let mut layers = Vec::new();
+        for (tap, recorded) in self.recorded(self.network.graph.taps()) {
+            let (Some(single), Some(double)) = (single.get(&tap.value), double.get(&tap.value)) else {
+                continue;
+            };
+            let total = Ours::new(single, double)?;
+            let local = if total.fits(recorded) { self.local(tap.value)? } else { None };
+            layers.push(layer(&tap.path, &total, local.as_ref(), recorded));
+        }
+        Ok(layers)
+    }
+
+    /// A value from the recorded ones before it.
+    fn local(&self, value: Value) -> Result<Option<Ours>, VerifyError> {
+        let local = Local { graph: &self.network.graph, known: &self.known, instead: &|_| None };
+        let of = |dtype| local.value(&self.network.executor(dtype, NormStatistics::Running), value);
+        match (of(DType::F32)?, of(DType::F64)?) {
+            (Some(single), Some(double)) => Ok(Some(Ours::new(&single, &double)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// What was decoded from the raw output, which has no node in the graph.
+    fn decoded(&self, single: &Run, double: &Run) -> Result<Vec<Layer>, VerifyError> {
+        let raw = self.network.graph.output("preds");
+        let pair = raw.and_then(|raw| Some((single.get(&raw)?, double.get(&raw)?)));
+        let Some((single, double)) = pair else {
+            return Ok(Vec::new());
+        };
+        let recorded = self.recording.values.get("output.preds").and_then(Recorded::tensor);
+        let mut layers = Vec::new();
+        for path in DECODED {
+            let Some(value) = self.recording.values.get(path) else { continue };
+            let Some(total) = self.decode(path, single, double)? else { continue };
+            let local = match &recorded {
+                Some(raw) => self.decode(path, raw, raw)?,
+                None => None,
+            };
+            layers.push(layer(path, &total, local.as_ref(), value));
+        }
+        Ok(layers)
+    }
+
+    fn decode(&self, path: &str, single: &Tensor, double: &Tensor) -> Result<Option<Ours>, VerifyError> {
+        let single = self.decoded_part::<f32>(path, single)?;
+        let double = self.decoded_part::<f64>(path, double)?;
+        let ours = single.zip(double);
+        Ok(ours.map(|((single, _), (double, shape))| Ours { single, double, shape }))
+    }
+
+    /// One kind of decoded values of a batch, with their shape; nothing where the raw output does not decode.
+    fn decoded_part<T: Element>(
+        &self,
+        path: &str,
+        raw: &Tensor,
+    ) -> Result<Option<(Vec<f64>, Vec<usize>)>, VerifyError> {
+        let head = self.network.model.facts(self.network.size).head;
+        let (images, points, _) = raw.dims3()?;
+        let numbers: Vec<T> = to_f64(raw)?.into_iter().map(T::of).collect();
+        let mut values = Vec::new();
+        for image in numbers.chunks((numbers.len() / images.max(1)).max(1)) {
+            let Ok(decoded) = decode(image, &head, self.network.size) else {
+                return Ok(None);
+            };
+            values.extend(self.part(path, &decoded, &head));
+        }
+        let columns = values.len() / (images * points).max(1);
+        Ok(Some((values, vec![images, points, columns])))
+    }
+
+    fn part<T: Element>(&self, path: &str, decoded: &Decoded<T>, head: &Head) -> Vec<f64> {
+        let wide = |values: &[T]| values.iter().map(|value| value.wide()).collect::<Vec<f64>>();
+        match path {
+            "output.scores" => wide(&decoded.scores),
+            "output.distances" => wide(decoded.distances.as_flattened()),
+            "output.boxes" => wide(decoded.boxes.as_flattened()),
+            // Upstream gives the stride twice, once per direction.
+            _ => priors::<T>(head, self.network.size)
+                .into_iter()
+                .flat_map(|[x, y, stride]| [x, y, stride, stride].map(Element::wide))
+                .collect(),
+        }
+    }
+}
+
+fn layer(path: &str, total: &Ours, local: Option<&Ours>, recorded: &Recorded) -> Layer {
+    let shape = total.shape.clone();
+    let nothing = Difference { max_abs: f64::INFINITY, relative: f64::INFINITY, cosine: 0.0, at: 0 };
+    let fits = total.fits(recorded);
+    let (difference, tolerance) = if fits { total.against(recorded) } else { (nothing, 0.0) };
+    let local = local.filter(|_| fits).map(|local| local.against(recorded));
+    let layer = Layer {
+        path: path.to_owned(),
+        shape,
+        recorded_shape: (!fits).then(|| recorded.shape.clone()),
+        step: recorded.step,
+        total: difference,
+        tolerance,
+        local: local.map(|(difference, _)| difference),
+        local_tolerance: local.map_or(tolerance, |(_, tolerance)| tolerance),
+        verdict: Verdict::Shape,
+    };
+    if fits { layer.judged() } else { layer }
+}

@@ -1,0 +1,178 @@
+//! What an original computed, read from a file.
+//!
+//! A recording holds `input` and values under the paths of the modules that gave them: `path` for the first call
+//! of a module, `path#1` or `path@1` for the next, `path.0`, `path.1` for several results, `output.NAME` for what
+//! the network gives. A value may be a sample: every k-th element, row-major, with k in a `report.json` beside the
+//! file under `activations.PATH.step`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use converters::{Checkpoint, Dtype, printable};
+use serde_json::Value as Json;
+
+use crate::graph::{Array, Graph, GraphError};
+use crate::runtime::RuntimeError;
+
+/// Why two sides cannot be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// A file that cannot be read.
+    #[error(transparent)]
+    File(#[from] converters::Error),
+    /// A network that cannot be written.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A network that cannot be run.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// Tensors that cannot be made.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    /// A recording without the input that its values belong to.
+    #[error("{}: there is no tensor `input`\n  give a file that has it with --input", printable(&.0.to_string_lossy()))]
+    NoInput(PathBuf),
+    /// An input that is no batch of pictures.
+    #[error("{}: `input` has shape {shape:?}; [N, 3, H, W] is needed", printable(&.file.to_string_lossy()))]
+    InputShape {
+        /// The file.
+        file: PathBuf,
+        /// The shape.
+        shape: Vec<usize>,
+    },
+    /// Nothing in the recording is a module or output of the network.
+    #[error(
+        "{}: none of its {} values is that of a module of the network, for instance `{example}`",
+        printable(&.file.to_string_lossy()),
+        .values
+    )]
+    NothingInCommon {
+        /// The file.
+        file: PathBuf,
+        /// Number of values.
+        values: usize,
+        /// One of the names.
+        example: String,
+    },
+}
+
+/// A value of the original.
+#[derive(Debug, Clone)]
+pub(super) struct Recorded {
+    /// Name in the file.
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) data: Vec<f32>,
+    /// Distance between recorded elements of the whole value; 1 for a whole value.
+    pub(super) step: usize,
+}
+
+impl Recorded {
+    /// The value as a tensor, unless it is a sample.
+    pub(super) fn tensor(&self) -> Option<Tensor> {
+        let whole = self.step == 1;
+        whole.then(|| Tensor::from_slice(&self.data, self.shape.as_slice(), &Device::Cpu).ok()).flatten()
+    }
+}
+
+/// An input and what an original made of it.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    pub(super) file: PathBuf,
+    pub(super) input: Array,
+    /// By the path of the tap in our graphs.
+    pub(super) values: BTreeMap<String, Recorded>,
+}
+
+impl Recording {
+    /// Reads a recording; `input` comes from another file where this one has none.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or no input of shape `[N, 3, H, W]`.
+    pub fn read(checkpoint: &Checkpoint, input: Option<&Checkpoint>) -> Result<Recording, VerifyError> {
+        let file = checkpoint.path().to_owned();
+        let source = if checkpoint.tensor("input").is_some() { Some(checkpoint) } else { input };
+        let input = source.and_then(|source| source.tensor("input"));
+        let input = read_array(input.ok_or_else(|| VerifyError::NoInput(file.clone()))?)?;
+        let [_, 3, _, _] = input.shape[..] else {
+            return Err(VerifyError::InputShape { file, shape: input.shape });
+        };
+        let steps = steps_beside(&file);
+        let mut values = BTreeMap::new();
+        for tensor in checkpoint.tensors().iter().filter(|tensor| tensor.name() != "input") {
+            let Array { shape, data } = read_array(tensor)?;
+            let name = tensor.name().to_owned();
+            let step = steps.get(&name).copied().unwrap_or(1);
+            values.insert(tap_path(&name), Recorded { name, shape, data, step });
+        }
+        Ok(Recording { file, input, values })
+    }
+
+    /// Whether a file is a recording and not a checkpoint.
+    pub fn is_in(checkpoint: &Checkpoint) -> bool {
+        checkpoint.tensor("input").is_some_and(|tensor| tensor.shape().len() == 4)
+    }
+
+    /// What `values` of a run of our own were.
+    pub(crate) fn of_run(file: &Path, input: Array, values: HashMap<String, Array>) -> Recording {
+        let values = values
+            .into_iter()
+            .map(|(name, Array { shape, data })| (name.clone(), Recorded { name, shape, data, step: 1 }));
+        Recording { file: file.to_owned(), input, values: values.collect() }
+    }
+
+    /// The recorded input.
+    pub fn input(&self) -> &Array {
+        &self.input
+    }
+
+    /// Names in the file of values that are none of `graph`'s.
+    pub fn unknown(&self, graph: &Graph, also: &[&str]) -> Vec<String> {
+        let known: Vec<&str> = graph.taps().iter().map(|tap| tap.path.as_str()).collect();
+        let known = |path: &str| known.contains(&path) || also.contains(&path);
+        self.values.iter().filter(|(path, _)| !known(path)).map(|(_, value)| value.name.clone()).collect()
+    }
+}
+
+/// `path@2` is the third call of a module, `path#2` among our taps.
+fn tap_path(name: &str) -> String {
+    match name.rsplit_once('@').and_then(|(path, call)| Some((path, call.parse::<usize>().ok()?))) {
+        Some((path, 0)) => path.to_owned(),
+        Some((path, call)) => format!("{path}#{call}"),
+        None => name.to_owned(),
+    }
+}
+
+pub(super) fn read_array(tensor: &converters::Tensor) -> Result<Array, converters::Error> {
+    let mut data = Vec::with_capacity(tensor.elements() as usize);
+    tensor.read_as(Dtype::F32, &mut |bytes| {
+        data.extend(bytes.as_chunks::<4>().0.iter().map(|number| f32::from_le_bytes(*number)));
+        Ok(())
+    })?;
+    Ok(Array { shape: tensor.shape().to_vec(), data })
+}
+
+/// The steps of samples, from a `report.json` in the same folder; none where there is no such report.
+fn steps_beside(file: &Path) -> HashMap<String, usize> {
+    let report = std::fs::read_to_string(file.with_file_name("report.json")).unwrap_or_default();
+    let report: Json = serde_json::from_str(&report).unwrap_or_default();
+    let Some(activations) = report.get("activations").and_then(Json::as_object) else {
+        return HashMap::new();
+    };
+    let step = |entry: &Json| usize::try_from(entry.get("step")?.as_u64()?).ok().filter(|step| *step > 1);
+    activations.iter().filter_map(|(name, entry)| Some((name.clone(), step(entry)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_written_in_two_ways() {
+        assert_eq!(tap_path("head.act@0"), "head.act");
+        assert_eq!(tap_path("head.act@2"), "head.act#2");
+        assert_eq!(tap_path("head.act#1"), "head.act#1");
+        assert_eq!(tap_path("head@x"), "head@x");
+    }
+}

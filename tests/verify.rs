@@ -1,0 +1,147 @@
+//! The comparison of a network with recordings of its original, right ones and wrong ones.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
+
+mod support;
+
+use candle_core::DType;
+use port::graph::{Array, Weights};
+use port::models::{Form, Model, preset};
+use port::runtime::{Executor, NormStatistics, Parameters, array_tensor, to_array};
+use port::verify::{Cause, Layer, Network, Recording, Verdict, compare_layers, compare_weights, diagnose};
+use support::{reference, synthetic_weights, write_safetensors};
+
+fn weights(model: &Model) -> Weights {
+    synthetic_weights(&model.graph(Form::Training, [1, 3, 64, 64]).unwrap())
+}
+
+fn network(model: &Model, weights: &Weights, input: &Array) -> Network {
+    Network::new(model, weights, <[usize; 4]>::try_from(input.shape.clone()).unwrap()).unwrap()
+}
+
+fn first_diverging(layers: &[Layer]) -> &Layer {
+    layers.iter().find(|layer| layer.verdict == Verdict::Diverges).unwrap()
+}
+
+/// The recordings of both variants, with nothing said about tolerances.
+#[test]
+fn the_originals_recordings_are_met() {
+    let Some(folder) = reference("nanodet-plus") else { return };
+    for name in ["nanodet-plus-m", "nanodet-plus-m-1.5x"] {
+        let checkpoint = converters::open(folder.join(name).join("activations.safetensors")).unwrap();
+        let recording = Recording::read(&checkpoint, None).unwrap();
+        let model = &preset(name).unwrap().model;
+        let network = network(model, &weights(model), recording.input());
+        let layers = compare_layers(&network, &recording).unwrap();
+        assert_eq!(layers.len(), checkpoint.tensors().len() - 1, "everything but the input is compared");
+        let ratio = |layer: &Layer| {
+            let local = layer.local.map_or(0.0, |local| local.relative / layer.local_tolerance);
+            f64::max(local, layer.total.relative / layer.tolerance)
+        };
+        let worst = layers.iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b))).unwrap();
+        println!("{name}: {} reaches {} of its tolerance", worst.path, ratio(worst));
+        assert!(layers.iter().all(|layer| layer.verdict == Verdict::Equal), "{name}");
+    }
+}
+
+/// The smallest of the networks, to be quick.
+fn model() -> Model {
+    preset("nanodet-plus-m").unwrap().model.with_classes(3).without_auxiliary()
+}
+
+fn picture(shape: [usize; 4]) -> Array {
+    let data = (0..shape.iter().product::<usize>()).map(|i| ((i * i + 3 * i) % 1009) as f32 / 505.0 - 1.0);
+    Array { shape: shape.to_vec(), data: data.collect() }
+}
+
+/// What a network with `weights` makes of `fed`, recorded as if `input` had been fed.
+fn record(weights: &Weights, fed: &Array, input: &Array, statistics: NormStatistics) -> Recording {
+    let graph = model().graph(Form::Training, <[usize; 4]>::try_from(fed.shape.clone()).unwrap()).unwrap();
+    let parameters = Parameters::frozen(&graph, weights, DType::F32).unwrap();
+    let mut arrays = vec![("input".to_owned(), input.clone())];
+    let executor = Executor::new(&graph, &parameters, statistics);
+    let observer = |value, tensor: &candle_core::Tensor| {
+        for tap in graph.taps().iter().filter(|tap| tap.value == value && tap.path != "input") {
+            arrays.push((tap.path.clone(), to_array(tensor).unwrap()));
+        }
+    };
+    executor.observe(&array_tensor(fed, DType::F32).unwrap(), observer).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("recording.safetensors");
+    write_safetensors(&file, &arrays);
+    Recording::read(&converters::open(&file).unwrap(), None).unwrap()
+}
+
+/// The first layer that diverges, and why.
+fn verdict(recording: &Recording) -> (Layer, Option<Cause>) {
+    let network = network(&model(), &weights(&model()), recording.input());
+    let layers = compare_layers(&network, recording).unwrap();
+    let layer = first_diverging(&layers).clone();
+    let cause = diagnose(&network, recording, &layer).unwrap();
+    (layer, cause)
+}
+
+#[test]
+fn a_kernel_changed_by_a_thousandth_is_the_first_diverging_layer() {
+    let picture = picture([1, 3, 64, 96]);
+    let kernels = [
+        "backbone.conv1.0",
+        "backbone.stage2.0.branch1.0",
+        "backbone.stage3.4.branch2.5",
+        "fpn.top_down_blocks.0.blocks.0.ghost1.cheap_operation.0",
+        "head.cls_convs.3.1.pointwise",
+        "head.gfl_cls.2",
+    ];
+    for kernel in kernels {
+        let name = format!("{kernel}.weight");
+        let mut changed = weights(&model());
+        let array = changed.get_mut(&name).unwrap();
+        let row = array.data.len() / array.shape[0];
+        array.data[row + row / 2] += 1e-3;
+        let (layer, cause) = verdict(&record(&changed, &picture, &picture, NormStatistics::Running));
+        assert_eq!(layer.path, kernel);
+        let Some(Cause::SomeChannels { first: 1, differing: 1, parameters, .. }) = cause else {
+            panic!("{kernel}: {cause:?}")
+        };
+        assert!(parameters.contains(&name), "{parameters:?}");
+        let graph = model().graph(Form::Training, [1, 3, 64, 96]).unwrap();
+        let differences = compare_weights(&graph, &weights(&model()), &changed).unwrap();
+        assert_eq!(
+            (differences.len(), differences[0].name.as_str(), differences[0].elements),
+            (1, name.as_str(), 1)
+        );
+    }
+}
+
+#[test]
+fn other_channel_order_and_swapped_sides_are_named() {
+    let weights = weights(&model());
+    let picture = picture([1, 3, 64, 64]);
+    let plane = 64 * 64;
+    let reversed = picture.data.chunks(plane).rev().flatten().copied().collect();
+    let reversed = Array { data: reversed, ..picture.clone() };
+    let (layer, cause) = verdict(&record(&weights, &reversed, &picture, NormStatistics::Running));
+    assert_eq!((layer.path.as_str(), cause), ("backbone.conv1.0", Some(Cause::Channels)));
+
+    let swapped = (0..3 * plane).map(|i| picture.data[i / plane * plane + i % 64 * 64 + i % plane / 64]);
+    let swapped = Array { data: swapped.collect(), ..picture.clone() };
+    let (layer, cause) = verdict(&record(&weights, &swapped, &picture, NormStatistics::Running));
+    assert_eq!((layer.path.as_str(), cause), ("backbone.conv1.0", Some(Cause::Sides)));
+}
+
+#[test]
+fn a_wrong_epsilon_and_training_mode_are_named() {
+    let picture = picture([1, 3, 64, 96]);
+    // An epsilon of 1e-3 in place of 1e-5 does what a variance larger by the difference does.
+    let mut other = weights(&model());
+    let variance = other.get_mut("fpn.reduce_layers.1.bn.running_var").unwrap();
+    variance.data.iter_mut().for_each(|variance| *variance += 1e-3 - 1e-5);
+    let (layer, cause) = verdict(&record(&other, &picture, &picture, NormStatistics::Running));
+    assert_eq!(layer.path, "fpn.reduce_layers.1.bn");
+    let theirs = "batch norm with epsilon 1e-3".to_owned();
+    let ours = "batch norm with epsilon 1e-5".to_owned();
+    assert_eq!(cause, Some(Cause::Operator { ours, theirs }));
+
+    let (layer, cause) = verdict(&record(&weights(&model()), &picture, &picture, NormStatistics::Batch));
+    assert_eq!((layer.path.as_str(), cause), ("backbone.conv1.1", Some(Cause::BatchStatistics)));
+}
