@@ -137,9 +137,55 @@ fn round_to_odd(value: f64) -> f32 {
     f32::from_bits(if is_above { nearest.to_bits() - 1 } else { nearest.to_bits() + 1 })
 }
 
+/// Appends `value` to `buffer` in the target type, if that holds it exactly (NaN is held by every real float that
+/// has one). Eight-bit floats and complex numbers are no targets.
+pub(crate) fn encode_exactly(dtype: Dtype, value: f64, buffer: &mut Vec<u8>) -> bool {
+    match dtype {
+        Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::Bf16 => {
+            let cast = encode(dtype, value, buffer);
+            cast == value || (cast.is_nan() && value.is_nan())
+        }
+        Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 => {
+            let bits = 8 * dtype.size() as u32 - 1;
+            encode_integer(dtype, value, -(2_f64.powi(bits as i32)), buffer)
+        }
+        Dtype::U64 | Dtype::U32 | Dtype::U16 | Dtype::U8 => encode_integer(dtype, value, 0.0, buffer),
+        Dtype::Bool => {
+            buffer.push(u8::from(value != 0.0));
+            value == 0.0 || value == 1.0
+        }
+        Dtype::F8E4M3 | Dtype::F8E5M2 | Dtype::C64 | Dtype::C128 => false,
+    }
+}
+
+/// Integers up to here are exact in an `f64`.
+const EXACT_INTEGERS: f64 = (1_u64 << 53) as f64;
+
+fn encode_integer(dtype: Dtype, value: f64, lowest: f64, buffer: &mut Vec<u8>) -> bool {
+    let highest = lowest + 2_f64.powi(8 * dtype.size() as i32) - 1.0;
+    let bits = (value as i64).to_le_bytes();
+    buffer.extend(bits.iter().take(dtype.size()));
+    value.fract() == 0.0 && value.abs() < EXACT_INTEGERS && value >= lowest && value <= highest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_exact_values_are_encoded() {
+        let exact = |dtype, value| {
+            let mut buffer = Vec::new();
+            let is_exact = encode_exactly(dtype, value, &mut buffer);
+            assert!(!is_exact || decode(dtype, &buffer) == value, "{dtype} {value}");
+            is_exact
+        };
+        assert!(exact(Dtype::I64, -3.0) && exact(Dtype::I8, -128.0) && exact(Dtype::U8, 255.0));
+        assert!(exact(Dtype::F16, 0.5) && exact(Dtype::F64, 0.1) && exact(Dtype::Bool, 1.0));
+        assert!(!exact(Dtype::I8, 128.0) && !exact(Dtype::U8, -1.0) && !exact(Dtype::I32, 0.5));
+        assert!(!exact(Dtype::F16, 0.1) && !exact(Dtype::I64, 1e18) && !exact(Dtype::F8E4M3, 1.0));
+        assert!(!exact(Dtype::I32, f64::NAN) && !exact(Dtype::Bool, 2.0));
+    }
 
     #[test]
     fn losses_are_counted() {

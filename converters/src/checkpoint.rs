@@ -69,6 +69,31 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// A checkpoint with these tensors instead, named flatly: for weights that were given other names or forms.
+    /// The container's header stays; the rest of the tree is gone, which is for the caller to note with
+    /// [`Checkpoint::with_notes`].
+    ///
+    /// # Errors
+    /// [`Problem::AmbiguousName`] when two tensors have one name, [`Problem::NoTensors`] when there is none.
+    pub fn with_tensors(&self, tensors: Vec<Tensor>) -> Result<Checkpoint> {
+        if tensors.is_empty() {
+            return Err(Error::new(&self.path, Problem::NoTensors));
+        }
+        let tensors = tensors.iter().map(|tensor| tensor.named(tensor.name())).collect();
+        let mut checkpoint = Checkpoint::flat(&self.path, self.format, tensors, self.header.clone())?;
+        checkpoint.globals.clone_from(&self.globals);
+        checkpoint.notes.clone_from(&self.notes);
+        checkpoint.unchecked.clone_from(&self.unchecked);
+        checkpoint.check_names()?;
+        Ok(checkpoint)
+    }
+
+    /// The checkpoint with more notes about what was left out of it.
+    pub fn with_notes(mut self, notes: impl IntoIterator<Item = Note>) -> Checkpoint {
+        self.notes.extend(notes);
+        self
+    }
+
     /// The file that was opened.
     pub fn path(&self) -> &Path {
         &self.path

@@ -307,6 +307,18 @@ pub enum Problem {
         /// Why not.
         why: &'static str,
     },
+    /// A tensor has no such other form.
+    #[error("tensor `{tensor}` of shape {shape:?} cannot be {change}: {why}")]
+    CannotReform {
+        /// Its name.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// What was wanted: "transposed by [1, 0]".
+        change: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// A path given with `--root` leads nowhere.
     #[error("there is nothing at `{root}`; the file has {present}")]
     NoSuchRoot {
@@ -347,7 +359,8 @@ impl Problem {
             Problem::Unsupported { .. }
             | Problem::DtypeNotWritable { .. }
             | Problem::NameNotWritable { .. }
-            | Problem::CannotRename { .. } => ErrorClass::Unsupported,
+            | Problem::CannotRename { .. }
+            | Problem::CannotReform { .. } => ErrorClass::Unsupported,
             Problem::AmbiguousName { .. } => ErrorClass::AmbiguousName,
             Problem::NoTensors => ErrorClass::NoTensors,
         }
@@ -381,6 +394,7 @@ impl Problem {
             }
             Problem::NameNotWritable { .. } => "rename it with --rename 'FROM => TO'",
             Problem::CannotRename { .. } => "take its dictionary alone with --root, and rename in that",
+            Problem::CannotReform { .. } => "compare its shape with what the mapping table says of it",
             Problem::NoSuchRoot { .. } => "name one of these, with dots between the levels",
             Problem::NoTensors => "check that this is the file meant; port inspect shows what it holds",
         }

@@ -31,6 +31,7 @@ mod objects;
 mod onnx;
 mod open;
 mod pickle;
+mod reform;
 mod safetensors;
 mod select;
 mod storage;

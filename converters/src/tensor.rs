@@ -29,6 +29,11 @@ impl Tensor {
         Tensor::new(path, self.view.clone())
     }
 
+    /// What its bytes are and in which order.
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
     /// The flat name: the path joined with dots.
     pub fn name(&self) -> &str {
         &self.name
@@ -167,13 +172,13 @@ pub(crate) struct Change {
 /// Elements of a storage in the order of a shape and strides.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
-    storage: Arc<Storage>,
-    dtype: Dtype,
-    shape: Vec<usize>,
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
     /// In elements. Row-major views have the strides of their shape.
-    strides: Vec<u64>,
+    pub(crate) strides: Vec<u64>,
     /// First element, in bytes from the start of the storage.
-    start: u64,
+    pub(crate) start: u64,
     change: Change,
 }
 
