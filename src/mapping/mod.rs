@@ -1,5 +1,44 @@
-//! Names of one code base in the words of another.
+//! Names and forms of tensors of one code base in the words of another, by tables that work in both directions.
+//!
+//! A [`Table`] says where weights lie in the files of a dialect ([`Root`]), which foreign name and form belongs to
+//! which canonical one ([`Rule`], [`Operation`]), what is left behind and what may be absent. [`Table::apply`] turns
+//! the weights of a file into the parameters of a network, and [`Table::invert`] goes the other way. Canonical are the
+//! names of the original PyTorch implementation in training form. `docs/mapping.md` describes the language.
+//!
+//! Every tensor is explained: what no rule takes, and what nothing fills, is an error that names all of it.
 
-pub mod pattern;
+mod apply;
+mod array;
+mod document;
+mod expression;
+mod fault;
+mod gather;
+mod invert;
+mod nearest;
+mod operation;
+mod overlap;
+mod pattern;
+mod problem;
+mod proof;
+mod rename;
+mod root;
+mod rule;
+#[cfg(test)]
+mod sample;
+mod shipped;
+mod table;
 
-pub use pattern::{Rename, RenameError};
+pub use apply::{Expected, Mapping, Move};
+pub use array::{Form, OperationError};
+pub use expression::{Expression, ExpressionError, Variables};
+pub use fault::{TableError, TableFault};
+pub use invert::Inverted;
+pub use nearest::Near;
+pub use operation::Operation;
+pub use pattern::{Pattern, PatternError};
+pub use problem::{MappingError, Problem, Unexplained};
+pub use rename::{Rename, RenameError};
+pub use root::{Beside, Root, Weights};
+pub use rule::Rule;
+pub use shipped::tables;
+pub use table::{Default, Drop, Filling, Table};

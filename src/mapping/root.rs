@@ -1,0 +1,201 @@
+//! Where the weights lie in a file: a path to their dictionary and a prefix of their names.
+//!
+//! Both are a beginning of the flat names, so it does not matter whether a file nests its dictionaries or was
+//! flattened on its way through another format.
+
+use std::collections::BTreeMap;
+
+use converters::Tensor;
+
+use super::problem::MappingError;
+use super::table::Table;
+
+/// A place where weights may lie.
+#[derive(Debug, Clone)]
+pub struct Root {
+    pub(super) name: String,
+    /// Dotted paths to the dictionary, tried in order; empty for the whole file.
+    pub(super) paths: Vec<String>,
+    /// What the names begin with there, tried in order.
+    pub(super) prefixes: Vec<String>,
+}
+
+impl Root {
+    /// The name that `--weights` chooses it by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Dotted paths to the dictionary.
+    pub fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
+    /// What the names begin with.
+    pub fn prefixes(&self) -> &[String] {
+        &self.prefixes
+    }
+
+    /// The beginnings of flat names, with the part of each that is the path.
+    fn beginnings(&self) -> impl Iterator<Item = (String, String)> {
+        self.paths.iter().flat_map(|path| {
+            let path = if path.is_empty() { String::new() } else { format!("{path}.") };
+            self.prefixes.iter().map(move |prefix| (path.clone(), format!("{path}{prefix}")))
+        })
+    }
+}
+
+/// One set of weights in a file: the tensors whose names begin as a root says.
+#[derive(Debug, Clone)]
+pub struct Weights<'a> {
+    /// The root's name.
+    pub name: String,
+    /// What the flat names of its tensors begin with, `state_dict.avg_model.` for instance.
+    pub beginning: String,
+    /// Names without that, with the tensors.
+    pub tensors: Vec<(String, &'a Tensor)>,
+    /// Tensors of the file that belong to something else.
+    pub beside: Vec<Beside>,
+    /// How many of the tensors the table has something to say about.
+    pub explained: usize,
+}
+
+/// Tensors of a file that are no part of the chosen weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// What their flat names begin with.
+    pub beginning: String,
+    /// How many there are.
+    pub tensors: usize,
+    /// The root's name, if they are another set of weights.
+    pub weights: Option<String>,
+}
+
+impl Beside {
+    /// Why they were left out, for a list.
+    pub fn reason(&self, chosen: &str) -> String {
+        let tensors =
+            if self.tensors == 1 { "1 tensor".to_owned() } else { format!("{} tensors", self.tensors) };
+        match &self.weights {
+            Some(name) => format!("another set of weights, {tensors}: --weights {name} takes it"),
+            None => format!("beside the weights `{chosen}`, {tensors}"),
+        }
+    }
+}
+
+/// A root that some tensors of a file belong to.
+struct Candidate<'t> {
+    root: &'t Root,
+    path: String,
+    beginning: String,
+    explained: usize,
+}
+
+impl Table {
+    /// The sets of weights that the file's tensors may be, by the table's preference. Those that the table can say
+    /// next to nothing about are left out.
+    pub fn weights<'a>(&self, tensors: &'a [Tensor]) -> Vec<Weights<'a>> {
+        let candidates = self.candidates(tensors);
+        candidates.iter().map(|candidate| self.gather(candidate, &candidates, tensors)).collect()
+    }
+
+    /// The set of weights called `wanted`, or the preferred one.
+    ///
+    /// # Errors
+    /// When there is none, or none of that name.
+    pub fn choose<'a>(
+        &self,
+        tensors: &'a [Tensor],
+        wanted: Option<&str>,
+    ) -> Result<Weights<'a>, MappingError> {
+        let mut all = self.weights(tensors);
+        let place = match wanted {
+            None => (!all.is_empty()).then_some(0),
+            Some(wanted) => all.iter().position(|weights| weights.name == wanted),
+        };
+        place.map(|place| all.swap_remove(place)).ok_or_else(|| MappingError::NoWeights {
+            table: self.name(),
+            wanted: wanted.map(str::to_owned),
+            present: all.into_iter().map(|weights| weights.name).collect(),
+        })
+    }
+
+    /// For each root the beginning under which the table explains most; roots with less than half as much as the
+    /// best are accidents, one odd name for instance.
+    fn candidates(&self, tensors: &[Tensor]) -> Vec<Candidate<'_>> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for root in &self.roots {
+            let counted = root.beginnings().map(|(path, beginning)| {
+                let rests = tensors.iter().filter_map(|tensor| tensor.name().strip_prefix(&beginning));
+                let explained = rests.filter(|rest| self.explains(rest)).count();
+                Candidate { root, path, beginning, explained }
+            });
+            // Of equals the first.
+            candidates.extend(
+                counted.reduce(|best, next| if next.explained > best.explained { next } else { best }),
+            );
+        }
+        let best = candidates.iter().map(|candidate| candidate.explained).max().unwrap_or_default();
+        candidates.retain(|candidate| candidate.explained > 0 && 2 * candidate.explained >= best);
+        candidates
+    }
+
+    fn gather<'a>(&self, chosen: &Candidate, all: &[Candidate], tensors: &'a [Tensor]) -> Weights<'a> {
+        let mut weights = Weights {
+            name: chosen.root.name.clone(),
+            beginning: chosen.beginning.clone(),
+            tensors: Vec::new(),
+            beside: Vec::new(),
+            explained: chosen.explained,
+        };
+        let mut beside: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
+        for tensor in tensors {
+            match place_of(tensor.name(), chosen, all) {
+                Place::Inside(rest) => weights.tensors.push((rest.to_owned(), tensor)),
+                Place::Beside(beginning, name) => {
+                    *beside.entry((beginning.to_owned(), name)).or_default() += 1;
+                }
+            }
+        }
+        weights.beside = beside
+            .into_iter()
+            .map(|((beginning, weights), tensors)| Beside { beginning, tensors, weights })
+            .collect();
+        weights
+    }
+}
+
+/// Where a tensor belongs.
+enum Place<'n> {
+    /// To the chosen weights, under this name.
+    Inside(&'n str),
+    /// To what begins so: another set of weights, or another branch of the file.
+    Beside(&'n str, Option<String>),
+}
+
+/// A tensor in the dictionary of the chosen weights belongs to them, whatever its name, unless another set claims it.
+fn place_of<'n>(name: &'n str, chosen: &Candidate, all: &[Candidate]) -> Place<'n> {
+    if let Some(rest) = name.strip_prefix(&chosen.beginning).filter(|_| !is_claimed(name, chosen, all)) {
+        return Place::Inside(rest);
+    }
+    let claims = |other: &&Candidate| {
+        other.beginning != chosen.beginning
+            && !other.beginning.is_empty()
+            && name.starts_with(&other.beginning)
+    };
+    if let Some(other) = all.iter().filter(claims).max_by_key(|other| other.beginning.len()) {
+        let beginning = name.get(..other.beginning.len()).unwrap_or(name);
+        return Place::Beside(beginning, Some(other.root.name.clone()));
+    }
+    if name.starts_with(&chosen.path) {
+        return Place::Inside(name.get(chosen.path.len()..).unwrap_or(name));
+    }
+    let step = name.find('.').map_or(name.len(), |dot| dot);
+    Place::Beside(name.get(..step).unwrap_or(name), None)
+}
+
+/// Whether another set of weights with a longer beginning has the tensor.
+fn is_claimed(name: &str, chosen: &Candidate, all: &[Candidate]) -> bool {
+    all.iter()
+        .any(|other| other.beginning.len() > chosen.beginning.len() && name.starts_with(&other.beginning))
+}

@@ -1,0 +1,265 @@
+//! A table: how the tensor names and forms of one dialect relate to the canonical ones, in both directions.
+//!
+//! Drops are looked at first, then rules in order; the first that takes a name counts. That alone would not make a
+//! table one-to-one, so a rule is used for a name only if the way back ends at the same name: whatever a table
+//! says, no two names of one side ever meet on the other.
+
+use super::document;
+use super::fault::{TableError, TableFault};
+use super::pattern::Pattern;
+use super::root::Root;
+use super::rule::{Bundle, Rule, Side};
+use super::{proof, shipped};
+
+/// Names and forms of one dialect, and where they lie in its files.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub(super) origin: String,
+    pub(super) family: String,
+    pub(super) dialect: String,
+    pub(super) description: String,
+    pub(super) source: String,
+    pub(super) roots: Vec<Root>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) drops: Vec<Drop>,
+    pub(super) defaults: Vec<Default>,
+}
+
+/// Foreign tensors that are left behind.
+#[derive(Debug, Clone)]
+pub struct Drop {
+    pub(super) foreign: Pattern,
+    pub(super) reason: String,
+}
+
+/// Canonical tensors that may be absent there, and what they then hold.
+#[derive(Debug, Clone)]
+pub struct Default {
+    pub(super) canonical: Pattern,
+    pub(super) value: Filling,
+    pub(super) dtype: converters::Dtype,
+    pub(super) reason: String,
+}
+
+/// What an absent tensor holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Filling {
+    /// Zeros.
+    Zeros,
+    /// Ones.
+    Ones,
+    /// These values, row-major.
+    Values(Vec<f64>),
+    /// The constant that the network states.
+    Model,
+}
+
+impl Drop {
+    /// Names that are left behind.
+    pub fn foreign(&self) -> &str {
+        self.foreign.text()
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl Default {
+    /// Names that may be absent.
+    pub fn canonical(&self) -> &str {
+        self.canonical.text()
+    }
+
+    /// What they hold where they are.
+    pub fn value(&self) -> &Filling {
+        &self.value
+    }
+
+    /// Why they may.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl std::fmt::Display for Filling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Filling::Zeros => f.write_str("zeros"),
+            Filling::Ones => f.write_str("ones"),
+            Filling::Values(values) => write!(f, "{values:?}"),
+            Filling::Model => f.write_str("the network's constant"),
+        }
+    }
+}
+
+/// What a table makes of a name.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Taken<'a> {
+    /// A rule relates it to names of the other side.
+    Rule(Bundle),
+    /// It is left behind.
+    Dropped(&'a Drop),
+    /// A rule takes it, but on the way back another one, or a drop, takes the names that it gives.
+    Shadowed(Bundle),
+    /// No rule takes it.
+    Nothing,
+}
+
+impl PartialEq for Drop {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Table {
+    /// Reads a table and proves what can be proved of it without a network. `origin` is what messages call it.
+    ///
+    /// # Errors
+    /// When the text is no table, or the table is not one-to-one.
+    pub fn parse(text: &str, origin: &str) -> Result<Table, TableError> {
+        let fail = |fault: TableFault| TableError { origin: origin.to_owned(), fault };
+        let table = document::read(text, origin).map_err(fail)?;
+        proof::prove(&table).map_err(fail)?;
+        Ok(table)
+    }
+
+    /// The table of a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, and as [`Table::parse`].
+    pub fn open(path: &std::path::Path) -> Result<Table, TableError> {
+        let origin = path.display().to_string();
+        let fail = |fault: TableFault| TableError { origin: origin.clone(), fault };
+        let size = std::fs::metadata(path).map_err(|error| fail(error.into()))?.len();
+        if size > document::MAX_BYTES as u64 {
+            return Err(fail(TableFault::TooLarge { what: "bytes", limit: document::MAX_BYTES }));
+        }
+        Table::parse(&std::fs::read_to_string(path).map_err(|error| fail(error.into()))?, &origin)
+    }
+
+    /// The shipped table of this name, `family/dialect`.
+    pub fn shipped(name: &str) -> Option<&'static Table> {
+        shipped::tables().iter().find(|table| table.name() == name)
+    }
+
+    /// `family/dialect`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.family, self.dialect)
+    }
+
+    /// The network family whose canonical names it uses.
+    pub fn family(&self) -> &str {
+        &self.family
+    }
+
+    /// The code base whose names it knows.
+    pub fn dialect(&self) -> &str {
+        &self.dialect
+    }
+
+    /// What it is for, one sentence.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Where the dialect comes from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Where messages say that the table stands.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Where weights lie in its files, in order of preference.
+    pub fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    /// The rules in order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What is left behind.
+    pub fn drops(&self) -> &[Drop] {
+        &self.drops
+    }
+
+    /// What may be absent.
+    pub fn defaults(&self) -> &[Default] {
+        &self.defaults
+    }
+
+    /// The default for this canonical name.
+    pub(super) fn default_of(&self, name: &str) -> Option<&Default> {
+        self.defaults.iter().find(|default| default.canonical.matches(name))
+    }
+
+    pub(super) fn drop_of(&self, name: &str) -> Option<&Drop> {
+        self.drops.iter().find(|drop| drop.foreign.matches(name))
+    }
+
+    /// What the first rule that takes `name` relates it to, whether or not the way back is the same.
+    pub(super) fn first_bundle(&self, side: Side, name: &str) -> Option<Bundle> {
+        let mut rules = self.rules.iter().enumerate();
+        let (index, rule, values) =
+            rules.find_map(|(index, rule)| Some((index, rule, rule.values(side, name)?)))?;
+        rule.bundle(index, &values)
+    }
+
+    /// What becomes of a name of one side.
+    pub(super) fn take(&self, side: Side, name: &str) -> Taken<'_> {
+        if let Some(drop) = self.drop_of(name).filter(|_| side == Side::Foreign) {
+            return Taken::Dropped(drop);
+        }
+        let Some(bundle) = self.first_bundle(side, name) else { return Taken::Nothing };
+        let leads_back = |side, name: &String| self.first_bundle(side, name).as_ref() == Some(&bundle);
+        let is_kept = !bundle.foreign.iter().any(|name| self.drop_of(name).is_some());
+        let is_mutual = is_kept
+            && bundle.names(side).iter().any(|own| own == name)
+            && bundle.foreign.iter().all(|name| leads_back(Side::Foreign, name))
+            && bundle.canonical.iter().all(|name| leads_back(Side::Canonical, name));
+        if is_mutual { Taken::Rule(bundle) } else { Taken::Shadowed(bundle) }
+    }
+
+    /// Whether the table has something to say about a foreign name.
+    pub(super) fn explains(&self, name: &str) -> bool {
+        matches!(self.take(Side::Foreign, name), Taken::Rule(_) | Taken::Dropped(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::sample;
+
+    #[test]
+    fn the_first_rule_that_takes_a_name_counts() {
+        let table = sample::rules(&[
+            ("head.scale.{n:int}", "head.scales.{n}.scale"),
+            ("head.{rest..}", "head.{rest}"),
+        ]);
+        let canonical = |name: &str| match table.take(Side::Foreign, name) {
+            Taken::Rule(bundle) => Some(bundle.canonical[0].clone()),
+            _ => None,
+        };
+        assert_eq!(canonical("head.scale.3").unwrap(), "head.scales.3.scale");
+        assert_eq!(canonical("head.conv.weight").unwrap(), "head.conv.weight");
+        assert_eq!(canonical("neck.conv.weight"), None);
+    }
+
+    /// The second rule would give a name that the first gives as well: that name has one origin only.
+    #[test]
+    fn two_names_never_meet() {
+        let table = sample::rules(&[("a.norm.{x}", "a.{x}"), ("{m:a|b}.{rest..}", "{m}.{rest..}")]);
+        assert!(matches!(table.take(Side::Foreign, "a.norm.weight"), Taken::Rule(_)));
+        assert!(matches!(table.take(Side::Foreign, "a.weight"), Taken::Shadowed(_)));
+        assert!(matches!(table.take(Side::Canonical, "a.weight"), Taken::Rule(bundle) if bundle.rule == 0));
+        assert!(matches!(table.take(Side::Canonical, "a.norm.weight"), Taken::Shadowed(_)));
+        assert!(matches!(table.take(Side::Foreign, "a.x.y"), Taken::Rule(_)));
+    }
+}
