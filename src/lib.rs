@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod detect;
 pub mod graph;
+pub mod identify;
 pub mod mapping;
 pub mod models;
 pub mod report;

@@ -1,18 +1,18 @@
 //! From the weights of a file to the parameters of a network.
 //!
-//! Types and shapes are planned first, and every fault is collected; only a plan without any touches data.
+//! Types and shapes are planned first, and every fault is collected; only a mapping without any touches data.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use converters::{Note, Tensor};
+use converters::{Dtype, Note, Tensor};
 
 use super::array::Form;
 use super::expression::Variables;
-use super::gather::{Gathered, Loose, gather};
-use super::nearest::nearest;
-use super::problem::{MappingError, Problem, Unexplained};
+use super::gather::gather;
+use super::plan::Plan;
+use super::problem::{MappingError, Unexplained};
 use super::root::Weights;
-use super::rule::{Bundle, Side};
+use super::rule::{Bundle, Rule, Side};
 use super::table::{Default, Filling, Table, Taken};
 
 /// A parameter or buffer that a network has.
@@ -22,21 +22,26 @@ pub struct Expected {
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
+    /// The type that upstream keeps it in. Files may have another.
+    pub dtype: Dtype,
     /// Its values, where the network states them: a constant rather than a weight.
     pub constant: Option<Vec<f64>>,
 }
 
-/// Weights under canonical names.
+/// How the weights of a file become the parameters of a network: planned and without fault.
 #[derive(Debug)]
 pub struct Mapping {
-    /// A tensor for each parameter expected, in that order.
-    pub tensors: Vec<Tensor>,
-    /// Which tensors became which.
+    /// Which tensors become which.
     pub moves: Vec<Move>,
-    /// Tensors of the file that were left behind, and why.
+    /// Tensors of the file that are left behind, and why.
     pub dropped: Vec<Note>,
     /// Parameters that the file does not have, and why they may be filled.
     pub defaulted: Vec<Note>,
+    /// Canonical names in the network's order.
+    order: Vec<String>,
+    steps: Vec<Step>,
+    defaults: Vec<(Expected, Default)>,
+    variables: Variables,
 }
 
 /// One use of a rule.
@@ -46,19 +51,46 @@ pub struct Move {
     pub foreign: Vec<String>,
     /// Names on the canonical side.
     pub canonical: Vec<String>,
-    /// What was done beside renaming; empty for nothing.
+    /// What is done beside renaming; empty for nothing.
     pub operations: Vec<String>,
 }
 
+/// The tensors of one move.
+#[derive(Debug)]
+struct Step {
+    rule: Rule,
+    sources: Vec<Tensor>,
+    canonical: Vec<String>,
+}
+
+impl Mapping {
+    /// The parameters under their canonical names, in the network's order. Nothing is read but what has to be
+    /// joined, reordered or cast.
+    ///
+    /// # Errors
+    /// When data cannot be read, or a cast would change a value.
+    pub fn tensors(&self) -> Result<Vec<Tensor>, MappingError> {
+        let mut tensors = HashMap::with_capacity(self.order.len());
+        for step in &self.steps {
+            let converted = step.rule.convert(Side::Foreign, step.sources.clone(), &self.variables)?;
+            let named = step.canonical.iter().zip(converted);
+            tensors.extend(named.map(|(name, tensor)| (name.as_str(), tensor.named(name))));
+        }
+        for (parameter, default) in &self.defaults {
+            tensors.insert(&parameter.name, default.tensor(parameter)?);
+        }
+        Ok(self.order.iter().filter_map(|name| tensors.remove(name.as_str())).collect())
+    }
+}
+
 impl Table {
-    /// The weights as the parameters that are expected, each under its canonical name and in its shape.
+    /// How the weights become the parameters that are expected, each under its canonical name and in its shape.
     ///
     /// Every tensor is explained: it becomes a parameter, or a drop says why not. Every parameter is filled: by a
     /// tensor, or by a default that says why.
     ///
     /// # Errors
-    /// All tensors and parameters of which that is not true, with the names that may have been meant; or data that
-    /// cannot be read.
+    /// All tensors and parameters of which that is not true; [`Table::suggest`] adds what may have been meant.
     pub fn apply(
         &self,
         weights: &Weights<'_>,
@@ -67,30 +99,38 @@ impl Table {
     ) -> Result<Mapping, MappingError> {
         let gathered = gather(self, Side::Foreign, weights.tensors.iter().map(|(name, _)| name.as_str()));
         let mut plan = Plan::new(self, weights, expected, variables);
-        let conversions: Vec<&(Bundle, Vec<usize>)> =
-            gathered.bundles.iter().filter(|(bundle, members)| plan.convert(bundle, members)).collect();
+        gathered.bundles.iter().for_each(|(bundle, members)| plan.convert(bundle, members));
         plan.add_loose(&gathered);
         let defaults = plan.fill();
-        plan.suggest();
         if !plan.problems.is_empty() {
             let (table, beginning) = (self.name(), weights.beginning.clone());
-            let problems = plan.problems;
-            return Err(MappingError::Unexplained(Unexplained { table, beginning, problems }));
-        }
-        let mut tensors = self.tensors(weights, &conversions, variables)?;
-        for (parameter, default) in &defaults {
-            tensors.insert(parameter.name.clone(), default.tensor(parameter)?);
+            return Err(MappingError::Unexplained(Unexplained { table, beginning, problems: plan.problems }));
         }
         let note = |name: &str, reason: &str| Note { name: name.to_owned(), reason: reason.to_owned() };
         let dropped = gathered
             .dropped
             .iter()
             .filter_map(|(index, drop)| Some(note(&weights.tensors.get(*index)?.0, drop.reason())));
+        let steps =
+            gathered.bundles.iter().filter_map(|(bundle, members)| self.step(weights, bundle, members));
         Ok(Mapping {
-            tensors: expected.iter().filter_map(|parameter| tensors.remove(&parameter.name)).collect(),
-            moves: conversions.iter().map(|(bundle, _)| self.describe(bundle)).collect(),
+            moves: gathered.bundles.iter().map(|(bundle, _)| self.describe(bundle)).collect(),
             dropped: dropped.collect(),
             defaulted: defaults.iter().map(|(one, default)| note(&one.name, default.reason())).collect(),
+            order: expected.iter().map(|parameter| parameter.name.clone()).collect(),
+            steps: steps.collect(),
+            defaults: defaults.into_iter().map(|(one, default)| (one.clone(), default.clone())).collect(),
+            variables: variables.clone(),
+        })
+    }
+
+    fn step(&self, weights: &Weights<'_>, bundle: &Bundle, members: &[usize]) -> Option<Step> {
+        let sources = members.iter().filter_map(|index| weights.tensors.get(*index));
+        let sources = sources.map(|(_, tensor)| (*tensor).clone()).collect();
+        Some(Step {
+            rule: self.rules.get(bundle.rule)?.clone(),
+            sources,
+            canonical: bundle.canonical.clone(),
         })
     }
 
@@ -107,24 +147,6 @@ impl Table {
             }
         }
         forms
-    }
-
-    fn tensors(
-        &self,
-        weights: &Weights<'_>,
-        conversions: &[&(Bundle, Vec<usize>)],
-        variables: &Variables,
-    ) -> Result<HashMap<String, Tensor>, MappingError> {
-        let mut tensors = HashMap::new();
-        for (bundle, members) in conversions {
-            let Some(rule) = self.rules.get(bundle.rule) else { continue };
-            let arrays = members.iter().filter_map(|index| weights.tensors.get(*index));
-            let arrays = arrays.map(|(_, tensor)| (*tensor).clone()).collect();
-            let converted = rule.convert(Side::Foreign, arrays, variables)?;
-            let named = bundle.canonical.iter().zip(converted);
-            tensors.extend(named.map(|(name, tensor)| (name.clone(), tensor.named(name))));
-        }
-        Ok(tensors)
     }
 
     pub(super) fn describe(&self, bundle: &Bundle) -> Move {
@@ -145,14 +167,22 @@ impl Table {
     }
 }
 
-fn forms_of(weights: &Weights<'_>, members: &[usize]) -> Vec<Form> {
+pub(super) fn forms_of(weights: &Weights<'_>, members: &[usize]) -> Vec<Form> {
     let tensors = members.iter().filter_map(|index| weights.tensors.get(*index));
     tensors.map(|(_, tensor)| Form::of(tensor)).collect()
 }
 
+/// Nothing larger is made up: defaults are for counters and constants.
+const MAX_DEFAULT: usize = 1 << 20;
+
 impl Default {
-    fn values(&self, parameter: &Expected) -> Option<Vec<f64>> {
-        let count = parameter.shape.iter().product();
+    /// The values of an absent parameter, when there are as many as it has elements.
+    pub(super) fn values(&self, parameter: &Expected) -> Option<Vec<f64>> {
+        let mut sizes = parameter.shape.iter();
+        let count = sizes.try_fold(1_usize, |count, size| count.checked_mul(*size))?;
+        if count > MAX_DEFAULT {
+            return None;
+        }
         let values = match &self.value {
             Filling::Zeros => vec![0.0; count],
             Filling::Ones => vec![1.0; count],
@@ -169,156 +199,134 @@ impl Default {
     }
 }
 
-/// The comparison of what there is with what is expected.
-struct Plan<'a> {
-    table: &'a Table,
-    weights: &'a Weights<'a>,
-    expected: &'a [Expected],
-    by_name: HashMap<&'a str, &'a Expected>,
-    variables: &'a Variables,
-    /// Parameters that a tensor stands for, be it of a wrong shape.
-    met: HashSet<&'a str>,
-    problems: Vec<Problem>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::{Problem, sample};
 
-impl<'a> Plan<'a> {
-    fn new(
-        table: &'a Table,
-        weights: &'a Weights<'a>,
-        expected: &'a [Expected],
-        variables: &'a Variables,
-    ) -> Self {
-        let by_name = expected.iter().map(|parameter| (parameter.name.as_str(), parameter)).collect();
-        Plan { table, weights, expected, by_name, variables, met: HashSet::new(), problems: Vec::new() }
+    fn expected(name: &str, shape: &[usize]) -> Expected {
+        Expected { name: name.to_owned(), shape: shape.to_vec(), dtype: Dtype::F32, constant: None }
     }
 
-    /// Plans one use of a rule; `false` when something is wrong with it.
-    fn convert(&mut self, bundle: &Bundle, members: &[usize]) -> bool {
-        let Some(rule) = self.table.rules.get(bundle.rule) else { return false };
-        let forms = forms_of(self.weights, members);
-        let foreign = bundle.foreign.first().cloned().unwrap_or_default();
-        let shape = forms.first().map(|form| form.shape.clone()).unwrap_or_default();
-        let before = self.problems.len();
-        match rule.convert(Side::Foreign, forms, self.variables) {
-            Ok(converted) => {
-                let named = bundle.canonical.iter().zip(converted);
-                named.for_each(|(canonical, form)| self.compare(&foreign, canonical, form, &shape));
+    fn counting(name: &str, shape: &[usize]) -> Tensor {
+        let values: Vec<f64> = (0..shape.iter().product::<usize>()).map(|value| value as f64).collect();
+        Tensor::from_values(name, Dtype::F32, shape, &values).unwrap()
+    }
+
+    fn apply(table: &Table, tensors: &[Tensor], expected: &[Expected]) -> Result<Mapping, Vec<Problem>> {
+        let variables = [("classes".to_owned(), 2)].into();
+        let weights = table.choose(tensors, None).unwrap();
+        table.apply(&weights, expected, &variables).map_err(|error| match error {
+            MappingError::Unexplained(mut all) => {
+                table.suggest(&mut all, expected);
+                all.problems
             }
-            Err(error) => {
-                let known = bundle.canonical.iter().filter_map(|name| self.by_name.get(name.as_str()));
-                self.met.extend(known.map(|parameter| parameter.name.as_str()));
-                let canonical = bundle.canonical.clone();
-                self.problems.push(Problem::Operation { foreign, shape, canonical, error });
-            }
-        }
-        self.problems.len() == before
+            other => panic!("{other}"),
+        })
     }
 
-    fn compare(&mut self, foreign: &str, canonical: &str, form: Form, shape: &[usize]) {
-        let (foreign, canonical) = (foreign.to_owned(), canonical.to_owned());
-        let Some(parameter) = self.by_name.get(canonical.as_str()) else {
-            let (shape, near) = (shape.to_vec(), Vec::new());
-            self.problems.push(Problem::Unexpected { foreign, shape, canonical, near });
-            return;
-        };
-        self.met.insert(&parameter.name);
-        if form.shape != parameter.shape {
-            let (found, expected) = (form.shape, parameter.shape.clone());
-            let is_transposed = is_transposed(&found, &expected);
-            self.problems.push(Problem::Shape { foreign, canonical, found, expected, is_transposed });
-        }
+    fn network() -> Vec<Expected> {
+        vec![
+            expected("head.cls.weight", &[2, 3]),
+            expected("head.reg.weight", &[4, 3]),
+            expected("stem.w", &[3, 2]),
+        ]
     }
 
-    /// Tensors that no rule could place.
-    fn add_loose(&mut self, gathered: &Gathered<'_>) {
-        for (index, loose) in &gathered.loose {
-            let Some((foreign, tensor)) = self.weights.tensors.get(*index) else { continue };
-            let (foreign, shape) = (foreign.clone(), tensor.shape().to_vec());
-            let canonical = |bundle: &Bundle| bundle.canonical.join("`, `");
-            self.problems.push(match loose {
-                Loose::Nothing => Problem::Unexplained { foreign, shape, near: Vec::new() },
-                Loose::Shadowed(bundle) => Problem::Shadowed { foreign, shape, canonical: canonical(bundle) },
-                Loose::Duplicate => Problem::Duplicate { foreign },
-                Loose::Incomplete { bundle, missing } => {
-                    let (canonical, missing) = (bundle.canonical.clone(), missing.clone());
-                    Problem::Incomplete { canonical, present: foreign, missing }
-                }
-            });
-        }
+    fn split_table() -> Table {
+        let lines = "[[rule]]
+             foreign = 'head.{of}'
+             canonical = ['head.cls.{of}', 'head.reg.{of}']
+             op = { split = { axis = 0, sizes = ['classes', 4] } }
+             [[rule]]
+             foreign = 'body.0.{of}'
+             canonical = 'stem.{of}'
+             op = [{ transpose = [1, 0] }]
+             [[drop]]
+             foreign = '{any..}.count'
+             reason = 'not used'
+             [[default]]
+             canonical = 'bins'
+             value = 'model'
+             reason = 'a constant'";
+        sample::table(lines).unwrap()
     }
 
-    /// Parameters without a tensor: filled by default, or missing.
-    fn fill(&mut self) -> Vec<(&'a Expected, &'a Default)> {
-        let mut defaults = Vec::new();
-        for parameter in self.expected {
-            if self.met.contains(parameter.name.as_str()) {
-                continue;
-            }
-            let (canonical, shape) = (parameter.name.clone(), parameter.shape.clone());
-            match self.table.default_of(&canonical) {
-                Some(default) if default.values(parameter).is_some() => defaults.push((parameter, default)),
-                Some(default) => {
-                    let value = default.value.to_string();
-                    self.problems.push(Problem::Default { canonical, shape, value });
-                }
-                None => self.problems.push(Problem::Missing { canonical, shape, near: Vec::new() }),
-            }
-        }
-        defaults
+    #[test]
+    fn tensors_are_renamed_split_and_turned() {
+        let tensors =
+            [counting("head.weight", &[6, 3]), counting("body.0.w", &[2, 3]), counting("a.count", &[])];
+        let mut network = network();
+        network.push(Expected { constant: Some(vec![0.0, 1.0]), ..expected("bins", &[2]) });
+        let mapping = apply(&split_table(), &tensors, &network).unwrap();
+        let mapped = mapping.tensors().unwrap();
+        let names: Vec<&str> = mapped.iter().map(Tensor::name).collect();
+        assert_eq!(names, ["head.cls.weight", "head.reg.weight", "stem.w", "bins"]);
+        assert_eq!(mapped[1].bytes().unwrap(), tensors[0].bytes().unwrap()[24..]);
+        assert_eq!((mapped[2].shape(), mapped[3].elements()), (&[3, 2][..], 2));
+        assert_eq!(
+            (mapping.dropped[0].name.as_str(), mapping.defaulted[0].name.as_str()),
+            ("a.count", "bins")
+        );
+        assert_eq!(mapping.moves[1].operations, ["transpose [1, 0]"]);
     }
 
-    /// Adds the names that may have been meant, to the problems that people will read.
-    fn suggest(&mut self) {
-        const MOST: usize = 32;
-        let foreign = |parameter: &Expected| {
-            let name = self.table.foreign_name(&parameter.name).unwrap_or_else(|| parameter.name.clone());
-            (name, parameter.shape.clone())
-        };
-        let missing = self.expected.iter().filter(|parameter| !self.met.contains(parameter.name.as_str()));
-        let mut wanted: Vec<(String, Vec<usize>)> = missing.map(foreign).collect();
-        let loose: Vec<(String, Vec<usize>)> = self.problems.iter().filter_map(Problem::loose).collect();
-        if wanted.is_empty() && !loose.is_empty() {
-            wanted = self.expected.iter().map(foreign).collect();
-        }
-        let table = self.table;
-        for problem in self.problems.iter_mut().take(MOST) {
-            match problem {
-                Problem::Unexplained { foreign, shape, near, .. }
-                | Problem::Unexpected { foreign, shape, near, .. } => {
-                    *near = nearest(foreign, shape, borrowed(&wanted));
-                }
-                Problem::Missing { canonical, shape, near } => {
-                    let name = table.foreign_name(canonical).unwrap_or_else(|| canonical.clone());
-                    *near = nearest(&name, shape, borrowed(&loose));
-                }
-                _ => {}
-            }
-        }
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let tensors = [
+            counting("head.weight", &[7, 3]),
+            counting("body.0.w", &[3, 2]),
+            counting("body.0.v", &[3, 1]),
+            counting("nek.x", &[5]),
+            counting("body.0.w", &[2, 3]),
+        ];
+        let mut network = network();
+        network.extend([expected("stem.x", &[5]), expected("bins", &[2])]);
+        let problems = apply(&split_table(), &tensors, &network).unwrap_err();
+        let kinds: Vec<(&str, &str)> = problems.iter().map(|one| (one.kind(), one.name())).collect();
+        let wanted = [
+            ("operation", "head.weight"),
+            ("shape", "body.0.w"),
+            ("unexpected", "body.0.v"),
+            ("unexplained", "nek.x"),
+            ("duplicate", "body.0.w"),
+            ("missing", "stem.x"),
+            ("default", "bins"),
+        ];
+        assert_eq!(kinds, wanted);
+        assert!(problems[1].to_string().ends_with("one is the other transposed"), "{}", problems[1]);
+        // The dialect's own name for the parameter that nothing fills.
+        assert_eq!(problems[2].near()[0].name, "body.0.x");
     }
-}
 
-fn borrowed(named: &[(String, Vec<usize>)]) -> impl Iterator<Item = (&str, &[usize])> {
-    named.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()))
-}
-
-impl Problem {
-    /// A tensor that may stand for another parameter than it says.
-    fn loose(&self) -> Option<(String, Vec<usize>)> {
-        match self {
-            Problem::Unexplained { foreign, shape, .. }
-            | Problem::Unexpected { foreign, shape, .. }
-            | Problem::Shadowed { foreign, shape, .. } => Some((foreign.clone(), shape.clone())),
-            _ => None,
-        }
+    #[test]
+    fn tensors_that_belong_together_must_all_be_there() {
+        let lines = "[[rule]]
+             foreign = ['q.{of}', 'k.{of}']
+             canonical = 'qk.{of}'
+             op = { concat = { axis = 0, sizes = [1, 2] } }";
+        let table = sample::table(lines).unwrap();
+        let (query, key) = (counting("q.w", &[1, 2]), counting("k.w", &[2, 2]));
+        let network = [expected("qk.w", &[3, 2])];
+        let mapping = apply(&table, &[key, query.clone()], &network).unwrap();
+        assert_eq!(mapping.tensors().unwrap()[0].shape(), [3, 2]);
+        let problems = apply(&table, &[query], &network).unwrap_err();
+        assert_eq!(problems[0].to_string(), "`qk.w` needs `k.w` beside `q.w`");
     }
-}
 
-/// Whether the shapes have the same sizes in another order.
-fn is_transposed(one: &[usize], other: &[usize]) -> bool {
-    let sorted = |shape: &[usize]| {
-        let mut sorted = shape.to_vec();
-        sorted.sort_unstable();
-        sorted
-    };
-    one != other && sorted(one) == sorted(other)
+    #[test]
+    fn huge_defaults_are_not_made() {
+        let table = sample::table(
+            "[[rule]]
+             foreign = 'a'
+             canonical = 'a'
+             [[default]]
+             canonical = '{b}'
+             value = 'zeros'
+             reason = ''",
+        );
+        let network = [expected("a", &[1]), expected("b", &[usize::MAX, 4])];
+        let problems = apply(&table.unwrap(), &[counting("a", &[1])], &network).unwrap_err();
+        assert_eq!(problems[0].kind(), "default");
+    }
 }

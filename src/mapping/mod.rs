@@ -9,6 +9,7 @@
 
 mod apply;
 mod array;
+mod coverage;
 mod document;
 mod expression;
 mod fault;
@@ -18,6 +19,7 @@ mod nearest;
 mod operation;
 mod overlap;
 mod pattern;
+mod plan;
 mod problem;
 mod proof;
 mod rename;
@@ -26,10 +28,12 @@ mod rule;
 #[cfg(test)]
 mod sample;
 mod shipped;
+mod suggest;
 mod table;
 
 pub use apply::{Expected, Mapping, Move};
 pub use array::{Form, OperationError};
+pub use coverage::Coverage;
 pub use expression::{Expression, ExpressionError, Variables};
 pub use fault::{TableError, TableFault};
 pub use invert::Inverted;

@@ -199,3 +199,62 @@ fn is_claimed(name: &str, chosen: &Candidate, all: &[Candidate]) -> bool {
     all.iter()
         .any(|other| other.beginning.len() > chosen.beginning.len() && name.starts_with(&other.beginning))
 }
+
+#[cfg(test)]
+mod tests {
+    use converters::Dtype;
+
+    use super::*;
+
+    fn tensors(names: &[&str]) -> Vec<Tensor> {
+        names.iter().map(|name| Tensor::from_bytes(name, Dtype::U8, &[1], vec![0]).unwrap()).collect()
+    }
+
+    fn upstream() -> &'static Table {
+        Table::shipped("nanodet-plus/upstream").unwrap()
+    }
+
+    fn chosen(names: &[&str]) -> (String, Vec<String>) {
+        let tensors = tensors(names);
+        let weights = upstream().choose(&tensors, None).unwrap();
+        (weights.name.clone(), weights.tensors.iter().map(|(name, _)| name.clone()).collect())
+    }
+
+    #[test]
+    fn the_preferred_weights_are_chosen_and_the_rest_is_told_by_branch() {
+        let names = [
+            "state_dict.model.head.a",
+            "state_dict.avg_model.head.a",
+            "state_dict.avg_model.odd",
+            "state_dict.loose",
+            "optimizer.0.x",
+            "optimizer.1.x",
+        ];
+        let tensors = tensors(&names);
+        let weights = upstream().choose(&tensors, None).unwrap();
+        let inside: Vec<&str> = weights.tensors.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!((weights.name.as_str(), inside), ("avg", vec!["head.a", "odd", "loose"]));
+        let beside: Vec<_> = weights
+            .beside
+            .iter()
+            .map(|one| (one.beginning.as_str(), one.tensors, one.weights.as_deref()))
+            .collect();
+        assert_eq!(beside, [("optimizer", 2, None), ("state_dict.model.", 1, Some("model"))]);
+        assert_eq!(upstream().choose(&tensors, Some("model")).unwrap().name, "model");
+        let missing = upstream().choose(&tensors, Some("ema")).unwrap_err().to_string();
+        assert!(missing.contains("--weights avg, --weights model"), "{missing}");
+    }
+
+    #[test]
+    fn a_file_of_one_set_of_weights_needs_no_prefix() {
+        assert_eq!(chosen(&["head.a", "fpn.b"]).0, "weights");
+        assert_eq!(
+            chosen(&["module.head.a", "module.fpn.b"]),
+            ("model".to_owned(), vec!["head.a".into(), "fpn.b".into()])
+        );
+        assert_eq!(chosen(&["state_dict.head.a", "epoch"]).1, ["head.a"]);
+        // One odd name does not make a set of weights.
+        assert_eq!(chosen(&["model.head.a", "head.b", "fpn.b", "backbone.c"]).0, "weights");
+        assert!(upstream().choose(&tensors(&["layer.weight"]), None).is_err());
+    }
+}

@@ -20,6 +20,15 @@ pub(super) enum Side {
     Canonical,
 }
 
+impl Side {
+    pub(super) fn other(self) -> Side {
+        match self {
+            Side::Foreign => Side::Canonical,
+            Side::Canonical => Side::Foreign,
+        }
+    }
+}
+
 /// The names that one use of a rule brings together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Bundle {

@@ -234,6 +234,9 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::mapping::sample;
 
@@ -261,5 +264,38 @@ mod tests {
         assert!(matches!(table.take(Side::Canonical, "a.weight"), Taken::Rule(bundle) if bundle.rule == 0));
         assert!(matches!(table.take(Side::Canonical, "a.norm.weight"), Taken::Shadowed(_)));
         assert!(matches!(table.take(Side::Foreign, "a.x.y"), Taken::Rule(_)));
+    }
+
+    /// Pieces of patterns that meet in many ways.
+    const PIECES: [&str; 8] = ["a", "{x}", "{n:int}", "{n:int+1}", "{w:a|b}", "{rest..}", "0", "b"];
+
+    proptest! {
+        /// Whatever a table says: where it takes one name to another, it takes the other back to the one.
+        #[test]
+        fn every_table_is_one_to_one(
+            rules in vec((vec(0..8_usize, 1..4), vec(0..8_usize, 1..4)), 1..5),
+            names in vec("(a|b|0|1|01|c)([.](a|b|0|1|c)){0,3}", 1..20),
+        ) {
+            let pattern = |pieces: &[usize]| pieces.iter().map(|piece| PIECES[*piece]).collect::<Vec<_>>().join(".");
+            let lines: String = rules
+                .iter()
+                .map(|(left, right)| format!("[[rule]]\nforeign='{}'\ncanonical='{}'\n", pattern(left), pattern(right)))
+                .collect();
+            let Ok(table) = sample::table(&lines) else { return Ok(()) };
+            for (side, name) in names.iter().flat_map(|name| [(Side::Foreign, name), (Side::Canonical, name)]) {
+                if let Taken::Rule(bundle) = table.take(side, name) {
+                    let other = &bundle.names(side.other())[0];
+                    let Taken::Rule(back) = table.take(side.other(), other) else { panic!("{name} {other}") };
+                    prop_assert_eq!(&back.names(side)[0], name);
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in ".{0,200}") {
+            let _ = Table::parse(&text, "test");
+            let _ = sample::table(&text);
+            let _ = sample::table(&format!("[[rule]]\nforeign = '{text}'\ncanonical = '{text}'\n"));
+        }
     }
 }

@@ -1,0 +1,274 @@
+//! The search through tables and networks.
+
+use converters::{Dtype, Tensor};
+
+use super::error::IdentifyError;
+use super::evidence::shapes;
+use crate::graph::{GraphError, Parameter, Role};
+use crate::mapping::{Expected, Mapping, MappingError, Table, Variables, Weights, tables};
+use crate::models::{FAMILIES, Family, Form, Model, preset};
+
+/// What the user already knows about a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Request<'a> {
+    /// A preset or a family; `None` to find out.
+    pub model: Option<&'a str>,
+    /// The table; `None` to try those that are built in.
+    pub table: Option<&'a Table>,
+    /// The set of weights; `None` for the one that the table prefers.
+    pub weights: Option<&'a str>,
+}
+
+/// A checkpoint that was recognised.
+#[derive(Debug)]
+pub struct Identified<'a> {
+    /// The network, with the file's number of classes.
+    pub model: Model,
+    /// The table that explains the file.
+    pub table: &'a Table,
+    /// The set of weights.
+    pub weights: Weights<'a>,
+    /// How they become the network's parameters.
+    pub mapping: Mapping,
+}
+
+/// The network whose weights the tensors of a file are.
+///
+/// # Errors
+/// When the file is no known network, or a tensor or parameter is unexplained: then the error names every one of them
+/// for the closest network and table.
+pub fn identify<'a>(tensors: &'a [Tensor], request: Request<'a>) -> Result<Identified<'a>, IdentifyError> {
+    let wanted = Wanted::new(request.model)?;
+    let candidates: Vec<&'a Table> = match request.table {
+        Some(table) => vec![table],
+        None => tables().iter().filter(|table| wanted.allows(table.family())).collect(),
+    };
+    let mut search = Search { tensors, best: None, closest: None };
+    for table in candidates {
+        let family = family_of(table)?;
+        search.try_table(table, family, &wanted, request.weights);
+    }
+    search.answer()
+}
+
+/// What every parameter of a network must be, in `state_dict` order, auxiliary branch included where it has one.
+///
+/// # Errors
+/// When the configuration makes no network.
+pub fn expected_parameters(model: &Model) -> Result<Vec<Expected>, GraphError> {
+    // Names and shapes of parameters do not depend on the input's size.
+    let side = 2 * model.size_divisor();
+    let graph = model.graph(Form::Training, [1, 3, side, side])?;
+    Ok(graph.parameters().iter().map(expected).collect())
+}
+
+fn expected(parameter: &Parameter) -> Expected {
+    let constant = match &parameter.role {
+        Role::Constant(values) => Some(values.clone()),
+        _ => None,
+    };
+    let dtype = if parameter.role == Role::BatchCount { Dtype::I64 } else { Dtype::F32 };
+    Expected { name: parameter.name.clone(), shape: parameter.shape.clone(), dtype, constant }
+}
+
+/// The figures that tables may use in sizes.
+pub fn figures(model: &Model) -> Variables {
+    let figures = model.variables().into_iter();
+    figures.map(|(name, value)| (name.to_owned(), i64::try_from(value).unwrap_or(i64::MAX))).collect()
+}
+
+fn family_of(table: &Table) -> Result<&'static Family, IdentifyError> {
+    let found = FAMILIES.iter().find(|family| family.name == table.family());
+    found.ok_or_else(|| IdentifyError::NoSuchFamily {
+        table: table.name(),
+        family: table.family().to_owned(),
+        known: FAMILIES.iter().map(|family| family.name).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// The networks that the user allows.
+enum Wanted {
+    Any,
+    Family(&'static str),
+    Preset(&'static Model),
+}
+
+impl Wanted {
+    fn new(name: Option<&str>) -> Result<Wanted, IdentifyError> {
+        let Some(name) = name else { return Ok(Wanted::Any) };
+        if let Some(preset) = preset(name) {
+            return Ok(Wanted::Preset(&preset.model));
+        }
+        let family = FAMILIES.iter().find(|family| family.name == name);
+        family.map(|family| Wanted::Family(family.name)).ok_or_else(|| {
+            let presets = FAMILIES.iter().flat_map(|family| family.presets).map(|preset| preset.name);
+            let known = FAMILIES.iter().map(|family| family.name).chain(presets);
+            let known = known.collect::<Vec<_>>().join(", ");
+            IdentifyError::NoSuchModel { name: name.to_owned(), known }
+        })
+    }
+
+    fn allows(&self, family: &str) -> bool {
+        match self {
+            Wanted::Any => true,
+            Wanted::Family(name) => *name == family,
+            Wanted::Preset(model) => model.family() == family,
+        }
+    }
+
+    /// What the file may be, as the user restricts it.
+    fn readings<'a>(&self, recognised: Option<Model>, table: &'a Table) -> Vec<Reading<'a>> {
+        let model = match (self, recognised) {
+            (Wanted::Preset(model), Some(found)) => Some(model.with_classes(found.classes())),
+            (Wanted::Preset(model), None) => Some((*model).clone()),
+            (_, found) => found,
+        };
+        model.map(|model| Reading::both(&model, table)).unwrap_or_default()
+    }
+}
+
+/// A file taken for a network by a table.
+struct Reading<'a> {
+    model: Model,
+    table: &'a Table,
+    expected: Vec<Expected>,
+}
+
+impl<'a> Reading<'a> {
+    /// `None` when the shapes tell a configuration that makes no network.
+    fn new(model: Model, table: &'a Table) -> Option<Self> {
+        let expected = expected_parameters(&model).ok()?;
+        Some(Reading { model, table, expected })
+    }
+
+    /// With the auxiliary branch where there is one, and without it: one odd tensor may look like the branch.
+    fn both(model: &Model, table: &'a Table) -> Vec<Self> {
+        let without = model.has_auxiliary().then(|| model.without_auxiliary());
+        let models = [Some(model.clone()), without].into_iter().flatten();
+        models.filter_map(|model| Reading::new(model, table)).collect()
+    }
+}
+
+/// A reading that is not without fault.
+struct Attempt<'a> {
+    reading: Option<Reading<'a>>,
+    error: MappingError,
+    /// Tensors whose names the table explains, and things that it cannot explain.
+    explained: usize,
+    faults: usize,
+}
+
+struct Search<'a> {
+    tensors: &'a [Tensor],
+    best: Option<Identified<'a>>,
+    closest: Option<Attempt<'a>>,
+}
+
+impl<'a> Search<'a> {
+    fn try_table(&mut self, table: &'a Table, family: &Family, wanted: &Wanted, weights: Option<&str>) {
+        let weights = match table.choose(self.tensors, weights) {
+            Ok(weights) => weights,
+            Err(error) => {
+                return self.fail(Attempt { reading: None, error, explained: 0, faults: usize::MAX });
+            }
+        };
+        let recognised = (family.recognise)(&shapes(table, &weights));
+        let mut readings = wanted.readings(recognised, table);
+        if readings.is_empty() {
+            // Too much is missing to tell the network: the closest preset says what.
+            readings = family.presets.iter().flat_map(|preset| Reading::both(&preset.model, table)).collect();
+        }
+        for reading in readings {
+            if self.try_reading(reading, &weights) {
+                break;
+            }
+        }
+    }
+
+    /// Whether the reading is without fault.
+    fn try_reading(&mut self, reading: Reading<'a>, weights: &Weights<'a>) -> bool {
+        let Reading { model, table, expected } = &reading;
+        match table.apply(weights, expected, &figures(model)) {
+            Ok(mapping) => {
+                let (model, weights) = (model.clone(), weights.clone());
+                let found = Identified { model, table, weights, mapping };
+                if self.best.as_ref().is_none_or(|best| found.invented() < best.invented()) {
+                    self.best = Some(found);
+                }
+                true
+            }
+            Err(error) => {
+                let faults = match &error {
+                    MappingError::Unexplained(all) => all.problems.len(),
+                    _ => usize::MAX,
+                };
+                self.fail(Attempt { reading: Some(reading), error, explained: weights.explained, faults });
+                false
+            }
+        }
+    }
+
+    /// Keeps the attempt with the fewest faults; the first of equals.
+    fn fail(&mut self, attempt: Attempt<'a>) {
+        if self.closest.as_ref().is_none_or(|closest| attempt.faults < closest.faults) {
+            self.closest = Some(attempt);
+        }
+    }
+
+    fn answer(self) -> Result<Identified<'a>, IdentifyError> {
+        if let Some(best) = self.best {
+            return Ok(best);
+        }
+        let example = self.tensors.first().map_or("", |tensor| tensor.name()).to_owned();
+        let unknown = |nearest| IdentifyError::Unknown { tensors: self.tensors.len(), example, nearest };
+        match self.closest {
+            None => Err(unknown(None)),
+            // A few names in common do not make a network.
+            Some(attempt) if attempt.reading.is_none() || attempt.faults > attempt.explained => {
+                match attempt.error {
+                    MappingError::NoWeights { wanted: Some(_), ref present, .. } if !present.is_empty() => {
+                        Err(IdentifyError::Mapping { network: None, error: attempt.error })
+                    }
+                    _ => Err(unknown(attempt.nearest())),
+                }
+            }
+            Some(Attempt { reading, mut error, .. }) => {
+                if let (Some(reading), MappingError::Unexplained(all)) = (&reading, &mut error) {
+                    reading.table.suggest(all, &reading.expected);
+                }
+                Err(IdentifyError::Mapping {
+                    network: reading.map(|reading| describe(&reading.model)),
+                    error,
+                })
+            }
+        }
+    }
+}
+
+impl Attempt<'_> {
+    fn nearest(&self) -> Option<String> {
+        let network = describe(&self.reading.as_ref()?.model);
+        Some(format!(
+            "{network}, with {} names in common and {} things unexplained",
+            self.explained, self.faults
+        ))
+    }
+}
+
+/// Network and classes, for a message.
+fn describe(model: &Model) -> String {
+    let auxiliary = if model.has_auxiliary() { " and the auxiliary branch" } else { "" };
+    format!("{} with {} classes{auxiliary}", model.name(), model.classes())
+}
+
+impl Identified<'_> {
+    /// Network and classes, for people.
+    pub fn description(&self) -> String {
+        describe(&self.model)
+    }
+
+    /// Tensors left behind or made up: the fewer, the better a table explains a file.
+    fn invented(&self) -> usize {
+        self.mapping.dropped.len() + self.mapping.defaulted.len()
+    }
+}
