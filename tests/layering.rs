@@ -5,15 +5,16 @@
 use std::path::{Path, PathBuf};
 
 /// A room of `src/` and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 9] = [
     ("mapping", &[]),
     ("graph", &[]),
     ("models", &["graph"]),
+    ("identify", &["mapping", "graph", "models"]),
     ("runtime", &["graph"]),
     ("detect", &["graph", "models", "runtime"]),
-    ("verify", &["graph", "models", "runtime", "detect"]),
+    ("verify", &["graph", "models", "identify", "runtime", "detect"]),
     ("report", &[]),
-    ("cli", &["mapping", "graph", "models", "runtime", "detect", "verify", "report"]),
+    ("cli", &["mapping", "graph", "models", "identify", "runtime", "detect", "verify", "report"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

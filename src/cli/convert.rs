@@ -105,6 +105,7 @@ impl Convert {
         Ok(Report {
             text: self.text(&checkpoint, &output, &written, elapsed)?,
             json: self.document(&checkpoint, &output, &written, elapsed),
+            answer: true,
         })
     }
 

@@ -50,7 +50,7 @@ impl Inspect {
             |tensor: &&Tensor| self.filter.as_ref().is_none_or(|filter| filter.is_match(tensor.name()));
         let shown = checkpoint.tensors().iter().filter(is_shown);
         let rows = shown.map(|tensor| self.row(tensor)).collect::<Result<Vec<_>>>()?;
-        Ok(Report { text: self.text(&checkpoint, &rows)?, json: document(&checkpoint, &rows) })
+        Ok(Report { text: self.text(&checkpoint, &rows)?, json: document(&checkpoint, &rows), answer: true })
     }
 
     fn row<'a>(&self, tensor: &'a Tensor) -> Result<Row<'a>> {

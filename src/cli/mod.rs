@@ -6,12 +6,16 @@ mod convert;
 mod inspect;
 mod models;
 mod size;
+mod verify;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Value as Json, json};
+
+use crate::identify::LoadError;
 
 /// Moves detector weights between frameworks and proves that nothing was lost on the way.
 #[derive(Debug, Parser)]
@@ -29,12 +33,16 @@ enum Command {
     Convert(convert::Convert),
     /// List the networks that are known, or the layers of one
     Models(models::Models),
+    /// Compare a detector with its original: weights, input, layers, boxes
+    Verify(verify::Verify),
 }
 
 /// What a command has to say, in both forms.
 struct Report {
     text: String,
     json: Json,
+    /// The answer, for a command that was asked something; true for one that was told to do something.
+    answer: bool,
 }
 
 /// Arguments that cannot be carried out.
@@ -43,6 +51,7 @@ struct Report {
 struct Usage(String);
 
 const DONE: u8 = 0;
+const ANSWER_IS_NO: u8 = 1;
 const BAD_USAGE: u8 = 2;
 const BAD_INPUT: u8 = 3;
 
@@ -56,10 +65,13 @@ pub fn main() -> ExitCode {
         Command::Inspect(command) => (command.json, command.run()),
         Command::Convert(command) => (command.json, command.run()),
         Command::Models(command) => (command.json, command.run()),
+        Command::Verify(command) => (command.json, command.run()),
     };
     let (text, code) = match outcome {
-        Ok(report) if wants_json => (document(&report.json), DONE),
-        Ok(report) => (report.text, DONE),
+        Ok(report) => {
+            let text = if wants_json { document(&report.json) } else { report.text };
+            (text, if report.answer { DONE } else { ANSWER_IS_NO })
+        }
         Err(error) => failure(&error, wants_json),
     };
     match io::stdout().write_all(text.as_bytes()) {
@@ -88,14 +100,26 @@ fn document(json: &Json) -> String {
 /// Says what went wrong: on standard error, with `--json` as a document on standard output as well.
 fn failure(error: &anyhow::Error, wants_json: bool) -> (String, u8) {
     eprintln!("error: {error}");
-    let (class, file, code) = match error.downcast_ref::<converters::Error>() {
-        Some(error) => (error.class().name(), Some(error.file().display().to_string()), BAD_INPUT),
-        None if error.is::<Usage>() => ("usage", None, BAD_USAGE),
-        None => ("io", None, BAD_INPUT),
-    };
+    let (class, file, code) = classified(error);
     if !wants_json {
         return (String::new(), code);
     }
     let error = json!({ "error": { "class": class, "file": file, "message": error.to_string() } });
     (document(&error), code)
+}
+
+/// The class of a failure, the file at fault and the exit code.
+fn classified(error: &anyhow::Error) -> (&'static str, Option<String>, u8) {
+    let shown = |file: &Path| Some(file.display().to_string());
+    if let Some(error) = error.downcast_ref::<converters::Error>() {
+        return (error.class().name(), shown(error.file()), BAD_INPUT);
+    }
+    match error.downcast_ref::<LoadError>() {
+        Some(LoadError::File(error)) => (error.class().name(), shown(error.file()), BAD_INPUT),
+        Some(LoadError::Identify { file, .. } | LoadError::Mapping { file, .. }) => {
+            ("unknown-network", shown(file), BAD_INPUT)
+        }
+        None if error.is::<Usage>() => ("usage", None, BAD_USAGE),
+        None => ("io", None, BAD_INPUT),
+    }
 }

@@ -106,7 +106,7 @@ impl Models {
             ]);
             documents.push(document(family, preset, &model, size, &forms));
         }
-        Ok(Report { text: table.to_string(), json: json!({ "models": documents }) })
+        Ok(Report { text: table.to_string(), json: json!({ "models": documents }), answer: true })
     }
 
     fn one(&self, family: &Family, preset: &Preset) -> Result<Report> {
@@ -132,7 +132,7 @@ impl Models {
         if let Some(json) = json.as_object_mut() {
             json.insert("layers".to_owned(), layers(&forms.training).map(|layer| layer.document()).collect());
         }
-        Ok(Report { text, json })
+        Ok(Report { text, json, answer: true })
     }
 }
 

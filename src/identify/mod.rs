@@ -7,7 +7,9 @@
 
 mod error;
 mod evidence;
+mod load;
 mod search;
 
 pub use error::IdentifyError;
+pub use load::{LoadError, Loaded, array, load, load_from};
 pub use search::{Identified, Request, expected_parameters, figures, identify};

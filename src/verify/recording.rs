@@ -5,14 +5,16 @@
 //! the network gives. A value may be a sample: every k-th element, row-major, with k in a `report.json` beside the
 //! file under `activations.PATH.step`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use converters::{Checkpoint, Dtype, printable};
+use converters::{Checkpoint, printable};
 use serde_json::Value as Json;
 
+use super::layers::DECODED;
 use crate::graph::{Array, Graph, GraphError};
+use crate::identify::array;
 use crate::runtime::RuntimeError;
 
 /// Why two sides cannot be compared.
@@ -94,14 +96,14 @@ impl Recording {
         let file = checkpoint.path().to_owned();
         let source = if checkpoint.tensor("input").is_some() { Some(checkpoint) } else { input };
         let input = source.and_then(|source| source.tensor("input"));
-        let input = read_array(input.ok_or_else(|| VerifyError::NoInput(file.clone()))?)?;
+        let input = array(input.ok_or_else(|| VerifyError::NoInput(file.clone()))?)?;
         let [_, 3, _, _] = input.shape[..] else {
             return Err(VerifyError::InputShape { file, shape: input.shape });
         };
         let steps = steps_beside(&file);
         let mut values = BTreeMap::new();
         for tensor in checkpoint.tensors().iter().filter(|tensor| tensor.name() != "input") {
-            let Array { shape, data } = read_array(tensor)?;
+            let Array { shape, data } = array(tensor)?;
             let name = tensor.name().to_owned();
             let step = steps.get(&name).copied().unwrap_or(1);
             values.insert(tap_path(&name), Recorded { name, shape, data, step });
@@ -127,10 +129,10 @@ impl Recording {
         &self.input
     }
 
-    /// Names in the file of values that are none of `graph`'s.
-    pub fn unknown(&self, graph: &Graph, also: &[&str]) -> Vec<String> {
-        let known: Vec<&str> = graph.taps().iter().map(|tap| tap.path.as_str()).collect();
-        let known = |path: &str| known.contains(&path) || also.contains(&path);
+    /// Names in the file of values that are neither those of `graph` nor decoded from its outputs.
+    pub fn unknown(&self, graph: &Graph) -> Vec<String> {
+        let taps: HashSet<&str> = graph.taps().iter().map(|tap| tap.path.as_str()).collect();
+        let known = |path: &str| taps.contains(path) || DECODED.contains(&path);
         self.values.iter().filter(|(path, _)| !known(path)).map(|(_, value)| value.name.clone()).collect()
     }
 }
@@ -142,15 +144,6 @@ fn tap_path(name: &str) -> String {
         Some((path, call)) => format!("{path}#{call}"),
         None => name.to_owned(),
     }
-}
-
-pub(super) fn read_array(tensor: &converters::Tensor) -> Result<Array, converters::Error> {
-    let mut data = Vec::with_capacity(tensor.elements() as usize);
-    tensor.read_as(Dtype::F32, &mut |bytes| {
-        data.extend(bytes.as_chunks::<4>().0.iter().map(|number| f32::from_le_bytes(*number)));
-        Ok(())
-    })?;
-    Ok(Array { shape: tensor.shape().to_vec(), data })
 }
 
 /// The steps of samples, from a `report.json` in the same folder; none where there is no such report.

@@ -1,0 +1,94 @@
+//! A network with its weights, read from a file.
+
+use std::path::{Path, PathBuf};
+
+use converters::{Checkpoint, Dtype, Tensor, printable};
+
+use super::error::IdentifyError;
+use super::search::{Request, identify};
+use crate::graph::{Array, Weights};
+use crate::mapping::MappingError;
+use crate::models::Model;
+
+/// A network and the values of its parameters.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The file.
+    pub file: PathBuf,
+    /// The network.
+    pub model: Model,
+    /// Values under canonical names, in f32.
+    pub weights: Weights,
+    /// What was recognised, for people: network, classes, table and where the weights lie.
+    pub description: String,
+}
+
+/// Why a file gives no network.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] converters::Error),
+    /// What is in it is no known network.
+    #[error("{}: {error}", printable(&file.to_string_lossy()))]
+    Identify {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        error: IdentifyError,
+    },
+    /// Its tensors cannot be brought into canonical form.
+    #[error("{}: {error}", printable(&file.to_string_lossy()))]
+    Mapping {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        error: MappingError,
+    },
+}
+
+/// Reads the network in a file, with everything that [`identify`] checks.
+///
+/// # Errors
+/// A file that cannot be read, or that holds no network all of whose tensors and parameters are explained.
+pub fn load(file: &Path, request: Request<'_>) -> Result<Loaded, LoadError> {
+    load_from(&converters::open(file)?, request)
+}
+
+/// As [`load`], from a checkpoint that is open already.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from(checkpoint: &Checkpoint, request: Request<'_>) -> Result<Loaded, LoadError> {
+    let file = checkpoint.path().to_owned();
+    let found = identify(checkpoint.tensors(), request);
+    let found = found.map_err(|error| LoadError::Identify { file: file.clone(), error })?;
+    let tensors = found.mapping.tensors();
+    let tensors = tensors.map_err(|error| LoadError::Mapping { file: file.clone(), error })?;
+    let mut weights = Weights::default();
+    // Integers are counts of batches, which nothing reads.
+    for tensor in tensors.iter().filter(|tensor| tensor.dtype_as(Dtype::F32) == Dtype::F32) {
+        weights.insert(tensor.name(), array(tensor)?);
+    }
+    let place = if found.weights.beginning.is_empty() {
+        String::new()
+    } else {
+        format!(", weights at {}", found.weights.beginning)
+    };
+    let description = format!("{} (mapping {}{place})", found.description(), found.table.name());
+    Ok(Loaded { file, model: found.model, weights, description })
+}
+
+/// The numbers of a tensor in f32.
+///
+/// # Errors
+/// Bytes that cannot be read.
+pub fn array(tensor: &Tensor) -> Result<Array, converters::Error> {
+    let mut data = Vec::new();
+    tensor.read_as(Dtype::F32, &mut |bytes| {
+        // Chunks end between numbers.
+        data.extend(bytes.as_chunks::<4>().0.iter().map(|number| f32::from_le_bytes(*number)));
+        Ok(())
+    })?;
+    Ok(Array { shape: tensor.shape().to_vec(), data })
+}
