@@ -35,8 +35,8 @@ fn the_originals_recordings_are_met() {
         let layers = compare_layers(&network, &recording).unwrap();
         assert_eq!(layers.len(), checkpoint.tensors().len() - 1, "everything but the input is compared");
         let ratio = |layer: &Layer| {
-            let local = layer.local.map_or(0.0, |local| local.relative / layer.local_tolerance);
-            f64::max(local, layer.total.relative / layer.tolerance)
+            let local = layer.local.map_or(0.0, |local| layer.local_tolerance.share(&local));
+            f64::max(local, layer.tolerance.share(&layer.total))
         };
         let worst = layers.iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b))).unwrap();
         println!("{name}: {} reaches {} of its tolerance", worst.path, ratio(worst));

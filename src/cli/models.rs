@@ -10,7 +10,7 @@ use super::size::ImageSize;
 use super::{Report, Usage};
 use crate::graph::cost::{Cost, costs};
 use crate::graph::passes::fold_batch_norms;
-use crate::graph::{Graph, Module, Node};
+use crate::graph::{Graph, GraphError, Module, Node};
 use crate::models::{FAMILIES, Family, Form, Model, Preset};
 use crate::report::{Align, Table, count, number};
 
@@ -40,18 +40,15 @@ struct Forms {
 
 impl Forms {
     fn write(model: &Model, input: [usize; 4]) -> Result<Forms> {
-        let divisor = model.size_divisor();
-        let [_, _, height, width] = input;
-        if !height.is_multiple_of(divisor) || !width.is_multiple_of(divisor) {
-            let name = model.name();
-            return Err(Usage(format!(
-                "{width}x{height} pixels: the sides that {name} takes are multiples of {divisor}"
-            ))
-            .into());
-        }
-        let inference = model.graph(Form::Inference, input)?;
+        let graph = |form| {
+            model.graph(form, input).map_err(|error| match error {
+                GraphError::Size { .. } => Usage(error.to_string()).into(),
+                error => anyhow::Error::from(error),
+            })
+        };
+        let inference = graph(Form::Inference)?;
         let (deploy, _) = fold_batch_norms(&inference);
-        Ok(Forms { training: model.graph(Form::Training, input)?, inference, deploy })
+        Ok(Forms { training: graph(Form::Training)?, inference, deploy })
     }
 }
 

@@ -16,8 +16,8 @@ use crate::identify::{Loaded, Request, load, load_from};
 use crate::models::Size;
 use crate::report::{Align, Table, count, number};
 use crate::verify::{
-    Cause, Difference, InputCause, Layer, Network, Recording, Verdict, WeightDifference, compare_input,
-    compare_layers, compare_weights, diagnose,
+    Cause, Difference, InputCause, Layer, Network, Recording, Tolerance, Verdict, WeightDifference,
+    compare_input, compare_layers, compare_weights, diagnose,
 };
 
 /// Arguments of `port verify`.
@@ -256,7 +256,7 @@ impl Findings {
             return self.layers.iter().skip(at.saturating_sub(CONTEXT)).take(2 * CONTEXT + 1).collect();
         }
         let mut worst: Vec<&Layer> = self.layers.iter().collect();
-        let share = |layer: &Layer| layer.total.relative / layer.tolerance;
+        let share = |layer: &Layer| layer.tolerance.share(&layer.total);
         worst.sort_by(|a, b| share(b).total_cmp(&share(a)));
         worst.truncate(CONTEXT);
         let outputs = self.layers.iter().filter(|layer| layer.path.starts_with("output."));
@@ -329,25 +329,31 @@ fn verdict(layer: &Layer) -> &'static str {
 }
 
 fn layer_table(layers: &[&Layer]) -> Table {
-    let right = ["max abs", "relative", "tolerance", "cosine", "on its own", "tolerance"];
+    let right = ["max abs", "relative", "cosine", "of tolerance", "on its own", "of tolerance"];
     let columns = right.map(|name| (name, Align::Right));
     let mut table =
         Table::new([("layer", Align::Left)].into_iter().chain(columns).chain([("", Align::Left)]));
     for layer in layers {
         let Difference { max_abs, relative, cosine, .. } = layer.total;
-        let local = layer.local.map(|local| number(local.relative));
+        let share =
+            |tolerance: &Tolerance, difference: &Difference| format!("{:.2}", tolerance.share(difference));
+        let local = layer.local.as_ref();
         table.row(vec![
             layer.path.clone(),
             number(max_abs),
             number(relative),
-            number(layer.tolerance),
             format!("{cosine:.7}"),
-            local.clone().unwrap_or_default(),
-            local.map_or(String::new(), |_| number(layer.local_tolerance)),
+            share(&layer.tolerance, &layer.total),
+            local.map(|local| number(local.relative)).unwrap_or_default(),
+            local.map(|local| share(&layer.local_tolerance, local)).unwrap_or_default(),
             verdict(layer).to_owned(),
         ]);
     }
     table
+}
+
+fn tolerance_document(tolerance: &Tolerance) -> Json {
+    json!({ "relative": tolerance.relative, "rms": tolerance.rms })
 }
 
 /// A number that JSON has a form for, or nothing.
@@ -356,8 +362,8 @@ fn finite(value: f64) -> Option<f64> {
 }
 
 fn difference_document(difference: &Difference) -> Json {
-    let Difference { max_abs, relative, cosine, at } = *difference;
-    json!({ "max_abs": finite(max_abs), "relative": finite(relative), "cosine": finite(cosine), "at": at })
+    let Difference { max_abs, relative, rms, cosine, at } = *difference;
+    json!({ "max_abs": finite(max_abs), "relative": finite(relative), "rms": finite(rms), "cosine": finite(cosine), "at": at })
 }
 
 fn weight_document(weight: &WeightDifference) -> Json {
@@ -377,8 +383,8 @@ fn layer_document(layer: &Layer) -> Json {
         "step": layer.step,
         "verdict": verdict(layer).to_lowercase(),
         "total": difference_document(&layer.total),
-        "tolerance": layer.tolerance,
+        "tolerance": tolerance_document(&layer.tolerance),
         "local": layer.local.as_ref().map(difference_document),
-        "local_tolerance": layer.local_tolerance,
+        "local_tolerance": tolerance_document(&layer.local_tolerance),
     })
 }

@@ -1,6 +1,6 @@
 //! What can be wrong with a graph.
 
-/// Why a graph cannot be written, or weights cannot fill it. Every message begins with the module path.
+/// Why a graph cannot be written, or weights cannot fill it. Every message names what it is about first.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
     /// Input shapes that the operator cannot take.
@@ -14,6 +14,18 @@ pub enum GraphError {
         shapes: String,
         /// The rule that is broken.
         why: String,
+    },
+    /// A picture whose sides the network's levels do not divide.
+    #[error("{width}x{height} pixels: the sides that {network} takes are multiples of {divisor}")]
+    Size {
+        /// Name of the network.
+        network: String,
+        /// Pixels across.
+        width: usize,
+        /// Pixels down.
+        height: usize,
+        /// What divides both.
+        divisor: usize,
     },
     /// One parameter name with two shapes or two roles.
     #[error("{name}: the parameter is used as {first:?} and as {second:?}")]

@@ -35,7 +35,7 @@ pub enum LoadError {
         /// The file.
         file: PathBuf,
         /// Why not.
-        error: IdentifyError,
+        error: Box<IdentifyError>,
     },
     /// Its tensors cannot be brought into canonical form.
     #[error("{}: {error}", printable(&file.to_string_lossy()))]
@@ -43,7 +43,7 @@ pub enum LoadError {
         /// The file.
         file: PathBuf,
         /// Why not.
-        error: MappingError,
+        error: Box<MappingError>,
     },
 }
 
@@ -62,9 +62,10 @@ pub fn load(file: &Path, request: Request<'_>) -> Result<Loaded, LoadError> {
 pub fn load_from(checkpoint: &Checkpoint, request: Request<'_>) -> Result<Loaded, LoadError> {
     let file = checkpoint.path().to_owned();
     let found = identify(checkpoint.tensors(), request);
-    let found = found.map_err(|error| LoadError::Identify { file: file.clone(), error })?;
+    let found = found.map_err(|error| LoadError::Identify { file: file.clone(), error: Box::new(error) })?;
     let tensors = found.mapping.tensors();
-    let tensors = tensors.map_err(|error| LoadError::Mapping { file: file.clone(), error })?;
+    let tensors =
+        tensors.map_err(|error| LoadError::Mapping { file: file.clone(), error: Box::new(error) })?;
     let mut weights = Weights::default();
     // Integers are counts of batches, which nothing reads.
     for tensor in tensors.iter().filter(|tensor| tensor.dtype_as(Dtype::F32) == Dtype::F32) {

@@ -137,6 +137,10 @@ impl Model {
     /// # Errors
     /// A configuration or input size whose shapes do not fit.
     pub fn graph(&self, form: Form, input: [usize; 4]) -> Result<Graph, GraphError> {
+        let ([_, _, height, width], divisor) = (input, self.size_divisor());
+        if !height.is_multiple_of(divisor) || !width.is_multiple_of(divisor) {
+            return Err(GraphError::Size { network: self.name(), width, height, divisor });
+        }
         match self {
             Model::NanoDetPlus(config) => config.graph(form, input),
         }

@@ -33,6 +33,11 @@ pub enum Cause {
         /// What makes the difference go away.
         theirs: String,
     },
+    /// Every channel differs by a little.
+    LowPrecision {
+        /// By how much: root mean square, relative to the largest magnitude.
+        rms: f64,
+    },
     /// Only some channels differ.
     SomeChannels {
         /// The first of them.
@@ -60,6 +65,11 @@ impl fmt::Display for Cause {
                 "it agrees when batch norms use the statistics of the batch: the original was in training mode",
             ),
             Cause::Operator { ours, theirs } => write!(f, "it agrees with {theirs} in place of {ours}"),
+            Cause::LowPrecision { rms } => write!(
+                f,
+                "every channel differs by a little ({rms:.1e} of the largest magnitude): arithmetic of low \
+                 precision does that, TF32, f16 or bf16"
+            ),
             Cause::SomeChannels { first, differing, of, parameters } => {
                 write!(f, "{differing} of {of} channels differ, the first is channel {first}: ")?;
                 write!(f, "look at {}", parameters.join(", "))
@@ -123,7 +133,7 @@ impl Suspect<'_> {
     fn agrees(&self, ours: &[f64]) -> bool {
         let sampled = ours.iter().step_by(self.recorded.step).copied();
         let theirs = self.recorded.data.iter().map(|value| f64::from(*value));
-        Difference::between(sampled, theirs).relative <= self.layer.local_tolerance.max(self.layer.tolerance)
+        self.layer.local_tolerance.share(&Difference::between(sampled, theirs)) <= 1.0
     }
 
     fn value_altered(&self) -> Option<Cause> {
@@ -134,8 +144,8 @@ impl Suspect<'_> {
         }
         let ours = self.with(&self.known, NormStatistics::Running, &|_| None).ok().flatten()?;
         let theirs = swapped.data.iter().map(|value| f64::from(*value));
-        let difference = Difference::between(ours, theirs).relative;
-        (difference <= self.layer.local_tolerance.max(1e-5)).then_some(Cause::SwappedValue)
+        // There is no tolerance for a value that has no shape in common with ours.
+        (Difference::between(ours, theirs).rms < SAME_VALUE).then_some(Cause::SwappedValue)
     }
 
     fn input(&self) -> Attempt {
@@ -196,7 +206,7 @@ impl Suspect<'_> {
             return Ok(None);
         }
         let largest = self.recorded.data.iter().fold(0.0_f64, |largest, v| largest.max(f64::from(v.abs())));
-        let allowed = self.layer.local_tolerance * largest;
+        let allowed = self.layer.local_tolerance.relative * largest;
         let mut differs = vec![false; channels];
         let area = (height * width).max(1);
         let planes = ours.chunks(area).zip(self.recorded.data.chunks(area));
@@ -214,6 +224,10 @@ impl Suspect<'_> {
             of: channels,
             parameters: self.parameters(),
         });
+        let rms = self.layer.local.unwrap_or(self.layer.total).rms;
+        if differing == channels && rms < LOW_PRECISION {
+            return Ok(Some(Cause::LowPrecision { rms }));
+        }
         Ok(cause.filter(|_| differing < channels))
     }
 
@@ -230,6 +244,11 @@ impl Suspect<'_> {
         }
     }
 }
+
+/// Two values are the same but for rounding when their difference is below this share of the largest magnitude.
+const SAME_VALUE: f64 = 1e-5;
+/// TF32 and f16 compute with 10 bits behind the point, bf16 with 7.
+const LOW_PRECISION: f64 = 1.0 / 256.0;
 
 /// Epsilons in use: PyTorch's default, those of TensorFlow and YOLO code bases, and smaller ones.
 const EPSILONS: [f64; 6] = [1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-12];

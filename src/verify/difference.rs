@@ -7,6 +7,9 @@ pub struct Difference {
     pub max_abs: f64,
     /// The same, relative to the largest magnitude of the other side.
     pub relative: f64,
+    /// Root of the mean squared difference, relative to the largest magnitude of the other side. Less sensitive to
+    /// single elements than `relative`, more to a small change everywhere.
+    pub rms: f64,
     /// Cosine of the angle between the two, as vectors.
     pub cosine: f64,
     /// Position of the largest difference.
@@ -16,7 +19,7 @@ pub struct Difference {
 impl Difference {
     /// Between two arrays of one length.
     pub fn between(ours: impl IntoIterator<Item = f64>, theirs: impl IntoIterator<Item = f64>) -> Difference {
-        let (mut max_abs, mut at, mut largest) = (0.0, 0, 0.0_f64);
+        let (mut max_abs, mut at, mut largest, mut squares, mut count) = (0.0, 0, 0.0_f64, 0.0, 0.0);
         let (mut product, mut our_norm, mut their_norm) = (0.0, 0.0, 0.0);
         for (index, (a, b)) in ours.into_iter().zip(theirs).enumerate() {
             let apart = distance(a, b);
@@ -24,14 +27,16 @@ impl Difference {
                 (max_abs, at) = (apart, index);
             }
             largest = largest.max(b.abs());
+            squares += apart * apart;
+            count += 1.0;
             product += a * b;
             our_norm += a * a;
             their_norm += b * b;
         }
-        let relative = if max_abs == 0.0 { 0.0 } else { max_abs / largest };
+        let share = |apart: f64| if max_abs == 0.0 { 0.0 } else { apart / largest };
         let norms = (our_norm * their_norm).sqrt();
         let cosine = if norms > 0.0 { product / norms } else { f64::from(our_norm == their_norm) };
-        Difference { max_abs, relative, cosine, at }
+        Difference { max_abs, relative: share(max_abs), rms: share((squares / count).sqrt()), cosine, at }
     }
 }
 

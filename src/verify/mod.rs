@@ -20,7 +20,7 @@ mod weights;
 pub use diagnosis::{Cause, diagnose};
 pub use difference::Difference;
 pub use input::{InputCause, compare_input};
-pub use layers::{Layer, Verdict, compare_layers};
+pub use layers::{Layer, Tolerance, Verdict, compare_layers};
 pub use network::Network;
 pub use recording::{Recording, VerifyError};
 pub use weights::{WeightDifference, compare_weights};

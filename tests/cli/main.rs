@@ -5,6 +5,9 @@
 mod convert;
 mod inspect;
 mod readme;
+#[path = "../support/mod.rs"]
+mod support;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
