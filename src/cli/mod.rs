@@ -3,8 +3,10 @@
 //! Exit codes are a contract: 0 done, 1 the answer is no, 2 bad usage, 3 bad input file or data.
 
 mod convert;
+mod detect;
 mod inspect;
 mod models;
+mod pictures;
 mod size;
 mod verify;
 
@@ -35,6 +37,8 @@ enum Command {
     Models(models::Models),
     /// Compare a detector with its original: weights, input, layers, boxes
     Verify(verify::Verify),
+    /// Show what a detector sees in pictures
+    Detect(detect::Detect),
 }
 
 /// What a command has to say, in both forms.
@@ -66,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Convert(command) => (command.json, command.run()),
         Command::Models(command) => (command.json, command.run()),
         Command::Verify(command) => (command.json, command.run()),
+        Command::Detect(command) => (command.json, command.run()),
     };
     let (text, code) = match outcome {
         Ok(report) => {
@@ -113,6 +118,10 @@ fn classified(error: &anyhow::Error) -> (&'static str, Option<String>, u8) {
     let shown = |file: &Path| Some(file.display().to_string());
     if let Some(error) = error.downcast_ref::<converters::Error>() {
         return (error.class().name(), shown(error.file()), BAD_INPUT);
+    }
+    if let Some(error) = error.downcast_ref::<crate::detect::Error>() {
+        let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
+        return (error.class(), error.file().and_then(shown), code);
     }
     match error.downcast_ref::<LoadError>() {
         Some(LoadError::File(error)) => (error.class().name(), shown(error.file()), BAD_INPUT),

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use converters::printable;
 
 use super::image::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, MIN_SIDE};
+use crate::models::Size;
+use crate::runtime::RuntimeError;
 
 /// A failure to detect: a variant per rule broken, the message with file and remedy.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +91,19 @@ pub enum Error {
         /// Pixels down.
         height: u32,
     },
+    /// A size of input that the network's levels do not divide.
+    #[error(
+        "an input of {size} pixels does not suit the network\n  give sides that are multiples of {divisor}"
+    )]
+    InputSize {
+        /// The size.
+        size: Size,
+        /// What sides must be multiples of.
+        divisor: usize,
+    },
+    /// The network could not be built or run.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
     /// The network's output has not the values that its head's facts announce.
     #[error("the output has {found} values, its head's facts ask for {points} points of {row}")]
     Output {
@@ -142,8 +157,15 @@ impl Error {
             Error::Corrupt { .. } | Error::Annotations { .. } => "corrupt",
             Error::TooLarge { .. } | Error::FileTooLarge { .. } | Error::TooSmall { .. } => "limit",
             Error::Output { .. } => "out-of-range",
-            Error::NameCount { .. } | Error::NotAnnotated { .. } => "missing",
+            Error::NameCount { .. } | Error::InputSize { .. } => "usage",
+            Error::NotAnnotated { .. } => "missing",
+            Error::Runtime(_) => "network",
         }
+    }
+
+    /// Whether the user asked for something that cannot be, whatever the files.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Error::NameCount { .. } | Error::InputSize { .. })
     }
 
     /// The file, where there is one.
@@ -158,7 +180,9 @@ impl Error {
             | Error::TooSmall { file, .. }
             | Error::NotAnnotated { file }
             | Error::Annotations { file, .. } => Some(file),
-            Error::Output { .. } | Error::NameCount { .. } => None,
+            Error::InputSize { .. } | Error::Runtime(_) | Error::Output { .. } | Error::NameCount { .. } => {
+                None
+            }
         }
     }
 }

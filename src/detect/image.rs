@@ -9,7 +9,7 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use super::Error;
+use super::{Error, jpeg};
 
 /// The longest side decoded, in pixels.
 pub const MAX_SIDE: u32 = 16_384;
@@ -55,13 +55,13 @@ pub fn decode_image(bytes: &[u8], file: &Path) -> Result<RgbImage, Error> {
     reader.limits(limits());
     let mut decoder = reader.into_decoder().map_err(corrupt)?;
     check_size(decoder.dimensions(), file)?;
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        let problem = "the JPEG data stop before their end marker".to_owned();
-        return Err(Error::Corrupt { file: file.to_owned(), problem });
-    }
     // OpenCV's imread turns pictures too; an unreadable orientation is none.
     let orientation = decoder.orientation();
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
+    let exact = if format == ImageFormat::Jpeg { jpeg::decode(bytes, file)? } else { None };
+    let mut decoded = match exact {
+        Some(picture) => DynamicImage::from(picture),
+        None => DynamicImage::from_decoder(decoder).map_err(corrupt)?,
+    };
     if let Ok(orientation) = orientation {
         decoded.apply_orientation(orientation);
     }
@@ -82,30 +82,6 @@ fn check_size((width, height): (u32, u32), file: &Path) -> Result<(), Error> {
         return Err(Error::TooSmall { file: file.to_owned(), width, height });
     }
     Ok(())
-}
-
-/// Start of scan and end of image: the second byte of the markers.
-const SCAN: u8 = 0xda;
-const END: u8 = 0xd9;
-
-/// Whether an end marker follows the first scan: the decoder would fill the rest of a cut file with grey.
-///
-/// Inside a scan 0xff is always followed by a zero or a restart marker, so an end marker found there is one. The
-/// segments before it are skipped, because a thumbnail among them has an end marker of its own.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    let mut rest = bytes.get(2..).unwrap_or_default();
-    while let [0xff, marker, after @ ..] = rest {
-        match (*marker, after) {
-            (SCAN, scan) => return scan.windows(2).any(|pair| pair == [0xff, END]),
-            (0xff, _) => rest = rest.get(1..).unwrap_or_default(),
-            (_, [high, low, ..]) => {
-                let length = usize::from(u16::from_be_bytes([*high, *low]));
-                rest = after.get(length..).unwrap_or_default();
-            }
-            _ => return false,
-        }
-    }
-    false
 }
 
 #[cfg(test)]

@@ -2,18 +2,21 @@
 //!
 //! A picture is read ([`read_image`]), fitted into the network's input ([`preprocess`]), the network's output
 //! decoded into boxes and scores ([`decode`]), and the detections selected ([`select`]) and placed on the picture.
-//! [`Labels`] names classes, [`draw`] shows detections, [`coco`] writes them for evaluation.
+//! A [`Detector`] does all of this; [`Labels`] names classes, [`draw`] shows detections, [`coco`] writes them for evaluation.
 
 pub mod coco;
 mod decode;
+mod detector;
 mod draw;
 mod error;
 mod image;
+mod jpeg;
 mod labels;
 mod nms;
 mod preprocess;
 
 pub use decode::{Decoded, decode, priors};
+pub use detector::{Detector, Timings};
 pub use draw::draw;
 pub use error::Error;
 pub use image::{MAX_PIXELS, MAX_SIDE, MIN_SIDE, decode_image, read_image};

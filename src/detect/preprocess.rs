@@ -54,8 +54,8 @@ pub(super) fn size_of(picture: &RgbImage) -> Size {
 /// The picture where `warp` places it on black of the given size, rounded to bytes.
 ///
 /// Bilinear between the four pixels around a position, those outside the picture black, no smoothing when it is
-/// made smaller: OpenCV's `INTER_LINEAR` with a constant border. OpenCV 5 rounds the exact value, as is done
-/// here; OpenCV 4 had weights of five bits.
+/// made smaller: OpenCV's `INTER_LINEAR` with a constant border. To the bit as OpenCV 5 does it, which computes
+/// positions and values in f32 and rounds ties to even; OpenCV 4 had weights of five bits.
 pub fn resample(picture: &RgbImage, warp: &Warp, size: Size) -> RgbImage {
     let (pixels, _) = picture.as_raw().as_chunks::<3>();
     let rows: Vec<&[[u8; 3]]> = pixels.chunks_exact(picture.width().max(1) as usize).collect();
@@ -88,13 +88,15 @@ impl Tap {
     }
 }
 
-/// Where each of `length` positions of the input takes its value from.
+/// Where each of `length` positions of the input takes its value from. In f32: positions just beside or just at a
+/// tie decide how it is rounded.
 fn taps(length: usize, scale: f64, shift: f64) -> Vec<Tap> {
+    let (step, start) = ((1.0 / scale) as f32, (-shift / scale) as f32);
     let tap = |position: usize| {
-        let source = (position as f64 - shift) / scale;
+        let source = position as f32 * step + start;
         let first = source.floor();
-        let index = |value: f64| (value >= 0.0).then_some(value as usize);
-        Tap { first: index(first), second: index(first + 1.0), weight: (source - first) as f32 }
+        let index = |value: f32| (value >= 0.0).then_some(value as usize);
+        Tap { first: index(first), second: index(first + 1.0), weight: source - first }
     };
     (0..length).map(tap).collect()
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::family::Model;
+use super::family::{FAMILIES, Model};
 use super::nanodet_plus::NanoDetPlus;
 
 /// A width and a height in pixels; shown as `416x320`.
@@ -152,11 +152,14 @@ impl Model {
         }
     }
 
-    /// The size of input that upstream publishes the family's networks for.
+    /// The size of input of the family's first preset.
     pub fn usual_size(&self) -> Size {
-        match self {
-            Model::NanoDetPlus(_) => Size::square(416),
-        }
+        let family = FAMILIES.iter().find(|family| family.name == self.family());
+        let preset = family.and_then(|family| family.presets.first());
+        preset.map_or(Size::square(416), |preset| {
+            let [height, width] = preset.size;
+            Size { width, height }
+        })
     }
 }
 
