@@ -87,20 +87,19 @@ impl Style {
     }
 
     /// Where the label of a box goes: above its top left corner, else inside, else below, else above its right
-    /// corner; where all collide, inside.
+    /// corner, else further down inside; where all collide, inside.
     fn place(&self, text: &str, frame: Area, picture: &RgbImage, taken: &[Area]) -> Area {
+        const ROWS: i64 = 8;
         let (width, height) = self.letter();
         let size = (width * text.chars().count() as i64 + 2 * self.padding(), height);
         let half = self.line / 2;
-        let left = frame.left - half;
-        let top = frame.top - half;
+        let (left, top) = (frame.left - half, frame.top - half);
         let at = |left, top| Area::inside(left, top, size, picture);
-        let inside = at(left, top);
-        let right = frame.right + half - size.0;
-        let choices =
-            [at(left, top - height), inside, at(left, frame.bottom + half), at(right, top - height)];
-        let is_free = |area: &&Area| !taken.iter().any(|other| other.touches(area));
-        choices.iter().find(is_free).copied().unwrap_or(inside)
+        let above_right = at(frame.right + half - size.0, top - height);
+        let corners = [at(left, top - height), at(left, top), at(left, frame.bottom + half), above_right];
+        let further = (1..ROWS).map(|row| at(left, top + row * height));
+        let is_free = |area: &Area| !taken.iter().any(|other| other.touches(area));
+        corners.into_iter().chain(further).find(is_free).unwrap_or_else(|| at(left, top))
     }
 
     fn write(&self, picture: &mut RgbImage, text: &str, area: Area, ink: Rgb<u8>) {
