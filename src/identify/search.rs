@@ -45,8 +45,10 @@ pub fn identify<'a>(tensors: &'a [Tensor], request: Request<'a>) -> Result<Ident
     };
     let mut search = Search { tensors, best: None, closest: None };
     for table in candidates {
-        let family = family_of(table)?;
-        search.try_table(table, family, &wanted, request.weights);
+        search.try_table(table, family_of(table)?, &wanted, request.weights);
+        if search.best.as_ref().is_some_and(|best| best.invented() == 0) {
+            break;
+        }
     }
     search.answer()
 }
@@ -117,14 +119,20 @@ impl Wanted {
     }
 
     /// What the file may be, as the user restricts it.
-    fn readings<'a>(&self, recognised: Option<Model>, table: &'a Table) -> Vec<Reading<'a>> {
+    fn models(&self, recognised: Option<Model>) -> Vec<Model> {
         let model = match (self, recognised) {
             (Wanted::Preset(model), Some(found)) => Some(model.with_classes(found.classes())),
             (Wanted::Preset(model), None) => Some((*model).clone()),
             (_, found) => found,
         };
-        model.map(|model| Reading::both(&model, table)).unwrap_or_default()
+        model.map(|model| with_and_without(&model)).unwrap_or_default()
     }
+}
+
+/// With the auxiliary branch where there is one, and without it: one odd tensor may look like the branch.
+fn with_and_without(model: &Model) -> Vec<Model> {
+    let without = model.has_auxiliary().then(|| model.without_auxiliary());
+    [Some(model.clone()), without].into_iter().flatten().collect()
 }
 
 /// A file taken for a network by a table.
@@ -139,13 +147,6 @@ impl<'a> Reading<'a> {
     fn new(model: Model, table: &'a Table) -> Option<Self> {
         let expected = expected_parameters(&model).ok()?;
         Some(Reading { model, table, expected })
-    }
-
-    /// With the auxiliary branch where there is one, and without it: one odd tensor may look like the branch.
-    fn both(model: &Model, table: &'a Table) -> Vec<Self> {
-        let without = model.has_auxiliary().then(|| model.without_auxiliary());
-        let models = [Some(model.clone()), without].into_iter().flatten();
-        models.filter_map(|model| Reading::new(model, table)).collect()
     }
 }
 
@@ -173,12 +174,12 @@ impl<'a> Search<'a> {
             }
         };
         let recognised = (family.recognise)(&shapes(table, &weights));
-        let mut readings = wanted.readings(recognised, table);
-        if readings.is_empty() {
+        let mut models = wanted.models(recognised);
+        if models.is_empty() {
             // Too much is missing to tell the network: the closest preset says what.
-            readings = family.presets.iter().flat_map(|preset| Reading::both(&preset.model, table)).collect();
+            models = family.presets.iter().flat_map(|preset| with_and_without(&preset.model)).collect();
         }
-        for reading in readings {
+        for reading in models.into_iter().filter_map(|model| Reading::new(model, table)) {
             if self.try_reading(reading, &weights) {
                 break;
             }

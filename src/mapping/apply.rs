@@ -8,12 +8,12 @@ use converters::{Dtype, Note, Tensor};
 
 use super::array::Form;
 use super::expression::Variables;
-use super::gather::gather;
+use super::operation::Operation;
 use super::plan::Plan;
 use super::problem::{MappingError, Unexplained};
 use super::root::Weights;
-use super::rule::{Bundle, Rule, Side};
-use super::table::{Default, Filling, Table, Taken};
+use super::rule::{Bundle, Side, convert};
+use super::table::{DefaultRule, Filling, Table, Taken};
 
 /// A parameter or buffer that a network has.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +40,8 @@ pub struct Mapping {
     /// Canonical names in the network's order.
     order: Vec<String>,
     steps: Vec<Step>,
-    defaults: Vec<(Expected, Default)>,
+    /// What the file does not have.
+    defaults: Vec<Tensor>,
     variables: Variables,
 }
 
@@ -58,7 +59,7 @@ pub struct Move {
 /// The tensors of one move.
 #[derive(Debug)]
 struct Step {
-    rule: Rule,
+    operations: Vec<Operation>,
     sources: Vec<Tensor>,
     canonical: Vec<String>,
 }
@@ -72,13 +73,11 @@ impl Mapping {
     pub fn tensors(&self) -> Result<Vec<Tensor>, MappingError> {
         let mut tensors = HashMap::with_capacity(self.order.len());
         for step in &self.steps {
-            let converted = step.rule.convert(Side::Foreign, step.sources.clone(), &self.variables)?;
+            let converted = convert(&step.operations, Side::Foreign, step.sources.clone(), &self.variables)?;
             let named = step.canonical.iter().zip(converted);
             tensors.extend(named.map(|(name, tensor)| (name.as_str(), tensor.named(name))));
         }
-        for (parameter, default) in &self.defaults {
-            tensors.insert(&parameter.name, default.tensor(parameter)?);
-        }
+        tensors.extend(self.defaults.iter().map(|tensor| (tensor.name(), tensor.clone())));
         Ok(self.order.iter().filter_map(|name| tensors.remove(name.as_str())).collect())
     }
 }
@@ -97,29 +96,28 @@ impl Table {
         expected: &[Expected],
         variables: &Variables,
     ) -> Result<Mapping, MappingError> {
-        let gathered = gather(self, Side::Foreign, weights.tensors.iter().map(|(name, _)| name.as_str()));
+        let gathered = &weights.gathered;
         let mut plan = Plan::new(self, weights, expected, variables);
         gathered.bundles.iter().for_each(|(bundle, members)| plan.convert(bundle, members));
-        plan.add_loose(&gathered);
+        plan.add_loose(gathered);
         let defaults = plan.fill();
         if !plan.problems.is_empty() {
             let (table, beginning) = (self.name(), weights.beginning.clone());
             return Err(MappingError::Unexplained(Unexplained { table, beginning, problems: plan.problems }));
         }
         let note = |name: &str, reason: &str| Note { name: name.to_owned(), reason: reason.to_owned() };
-        let dropped = gathered
-            .dropped
-            .iter()
-            .filter_map(|(index, drop)| Some(note(&weights.tensors.get(*index)?.0, drop.reason())));
+        let dropped = gathered.dropped.iter();
+        let dropped =
+            dropped.filter_map(|(index, reason)| Some(note(&weights.tensors.get(*index)?.0, reason)));
         let steps =
             gathered.bundles.iter().filter_map(|(bundle, members)| self.step(weights, bundle, members));
         Ok(Mapping {
             moves: gathered.bundles.iter().map(|(bundle, _)| self.describe(bundle)).collect(),
             dropped: dropped.collect(),
-            defaulted: defaults.iter().map(|(one, default)| note(&one.name, default.reason())).collect(),
+            defaulted: defaults.iter().map(|(one, default)| note(one.name(), default.reason())).collect(),
             order: expected.iter().map(|parameter| parameter.name.clone()).collect(),
             steps: steps.collect(),
-            defaults: defaults.into_iter().map(|(one, default)| (one.clone(), default.clone())).collect(),
+            defaults: defaults.into_iter().map(|(tensor, _)| tensor).collect(),
             variables: variables.clone(),
         })
     }
@@ -128,7 +126,7 @@ impl Table {
         let sources = members.iter().filter_map(|index| weights.tensors.get(*index));
         let sources = sources.map(|(_, tensor)| (*tensor).clone()).collect();
         Some(Step {
-            rule: self.rules.get(bundle.rule)?.clone(),
+            operations: self.rules.get(bundle.rule)?.operations.clone(),
             sources,
             canonical: bundle.canonical.clone(),
         })
@@ -137,7 +135,7 @@ impl Table {
     /// Canonical names with types and shapes, as far as the table can tell without knowing the network: what a
     /// network is recognised by. Tensors whose operations need its figures are left out.
     pub fn canonical_forms(&self, weights: &Weights<'_>) -> Vec<(String, Form)> {
-        let gathered = gather(self, Side::Foreign, weights.tensors.iter().map(|(name, _)| name.as_str()));
+        let gathered = &weights.gathered;
         let mut forms = Vec::new();
         for (bundle, members) in &gathered.bundles {
             let Some(rule) = self.rules.get(bundle.rule) else { continue };
@@ -175,9 +173,9 @@ pub(super) fn forms_of(weights: &Weights<'_>, members: &[usize]) -> Vec<Form> {
 /// Nothing larger is made up: defaults are for counters and constants.
 const MAX_DEFAULT: usize = 1 << 20;
 
-impl Default {
-    /// The values of an absent parameter, when there are as many as it has elements.
-    pub(super) fn values(&self, parameter: &Expected) -> Option<Vec<f64>> {
+impl DefaultRule {
+    /// An absent parameter, when there are as many values as it has elements and the type holds them.
+    pub(super) fn tensor(&self, parameter: &Expected) -> Option<Tensor> {
         let mut sizes = parameter.shape.iter();
         let count = sizes.try_fold(1_usize, |count, size| count.checked_mul(*size))?;
         if count > MAX_DEFAULT {
@@ -189,13 +187,7 @@ impl Default {
             Filling::Values(values) => values.clone(),
             Filling::Model => parameter.constant.clone()?,
         };
-        (values.len() == count).then_some(values)
-    }
-
-    fn tensor(&self, parameter: &Expected) -> Result<Tensor, MappingError> {
-        let values = self.values(parameter).unwrap_or_default();
-        let tensor = Tensor::from_values(&parameter.name, self.dtype, &parameter.shape, &values);
-        tensor.map_err(|error| MappingError::Data(error.into()))
+        Tensor::from_values(&parameter.name, self.dtype, &parameter.shape, &values).ok()
     }
 }
 

@@ -36,7 +36,7 @@ impl Table {
         for (index, loose) in &there.loose {
             let parameter = expected.get(*index).filter(|_| !matches!(loose, Loose::Duplicate));
             let default = parameter.and_then(|one| Some((one, self.default_of(&one.name)?)));
-            if let Some((parameter, _)) = default.filter(|(one, default)| default.values(one).is_some()) {
+            if let Some((parameter, _)) = default.filter(|(one, default)| default.tensor(one).is_some()) {
                 coverage.defaulted.insert(parameter.name.clone());
             }
         }
@@ -66,7 +66,7 @@ impl Table {
     fn carry(
         &self,
         side: Side,
-        gathered: &Gathered<'_>,
+        gathered: &Gathered,
         forms: &[Form],
         variables: &Variables,
         problems: &mut Vec<Problem>,
@@ -89,7 +89,7 @@ impl Table {
     }
 }
 
-fn used_rules(gathered: &Gathered<'_>) -> BTreeSet<usize> {
+fn used_rules(gathered: &Gathered) -> BTreeSet<usize> {
     gathered.bundles.iter().map(|(bundle, _)| bundle.rule).collect()
 }
 
@@ -115,18 +115,16 @@ mod tests {
              foreign = 'merged.{of}'
              canonical = ['cls.{of}', 'reg.{of}']
              op = { split = { axis = 0, sizes = ['classes', 4] } }
-             [[drop]]
-             foreign = 'count'
-             reason = 'not used'
              [[rule]]
              foreign = 'count'
              canonical = 'count'
              [[default]]
              canonical = 'count'
              value = 'zeros'
+             absent = 'always'
              reason = 'not there'",
         );
-        assert!(table.is_err(), "a rule that only gives what is dropped has no use");
+        assert!(table.is_err(), "a rule that only gives what is never there has no use");
         let table = sample::table(
             "[[rule]]
              foreign = 'merged.{of}'

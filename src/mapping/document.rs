@@ -9,7 +9,7 @@ use super::operation::Operation;
 use super::pattern::Pattern;
 use super::root::Root;
 use super::rule::Rule;
-use super::table::{Default, Drop, Filling, Table};
+use super::table::{DefaultRule, DropRule, Filling, Table};
 
 /// Longest table, in bytes.
 pub(super) const MAX_BYTES: usize = 1 << 20;
@@ -62,7 +62,17 @@ struct DefaultText {
     value: FillingText,
     #[serde(default = "f32_name")]
     dtype: String,
+    #[serde(default)]
+    absent: AbsentText,
     reason: String,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AbsentText {
+    #[default]
+    Sometimes,
+    Always,
 }
 
 fn f32_name() -> String {
@@ -236,11 +246,11 @@ fn dtype(name: &str) -> Result<Dtype, TableFault> {
     found.ok_or_else(|| TableFault::Dtype(name.to_owned()))
 }
 
-fn drop_line(text: DropText) -> Result<Drop, TableFault> {
-    Ok(Drop { foreign: Pattern::parse(&text.foreign)?, reason: text.reason })
+fn drop_line(text: DropText) -> Result<DropRule, TableFault> {
+    Ok(DropRule { foreign: Pattern::parse(&text.foreign)?, reason: text.reason })
 }
 
-fn default(text: DefaultText) -> Result<Default, TableFault> {
+fn default(text: DefaultText) -> Result<DefaultRule, TableFault> {
     let value = match text.value {
         FillingText::Values(values) => Filling::Values(values),
         FillingText::Word(word) => match word.as_str() {
@@ -251,5 +261,11 @@ fn default(text: DefaultText) -> Result<Default, TableFault> {
         },
     };
     let (canonical, dtype) = (Pattern::parse(&text.canonical)?, dtype(&text.dtype)?);
-    Ok(Default { canonical, value, dtype, reason: text.reason })
+    Ok(DefaultRule {
+        canonical,
+        value,
+        dtype,
+        is_always: text.absent == AbsentText::Always,
+        reason: text.reason,
+    })
 }

@@ -21,8 +21,8 @@ pub struct Inverted {
 }
 
 impl Table {
-    /// Canonical tensors in the dialect's form. What the table drops when it reads such files, and can fill again
-    /// by a default, is omitted.
+    /// Canonical tensors in the dialect's form. What the dialect does not have, and a default fills when its files
+    /// are read, is omitted.
     ///
     /// # Errors
     /// All parameters that the dialect has no place for; or data that cannot be read.
@@ -58,7 +58,7 @@ impl Table {
 fn problem(tensor: &Tensor, loose: &Loose) -> Problem {
     let (foreign, shape) = (tensor.name().to_owned(), tensor.shape().to_vec());
     match loose {
-        Loose::Nothing => Problem::Unexplained { foreign, shape, near: Vec::new() },
+        Loose::Nothing | Loose::Absent => Problem::Unexplained { foreign, shape, near: Vec::new() },
         Loose::Shadowed(bundle) => {
             Problem::Shadowed { foreign, shape, canonical: bundle.foreign.join("`, `") }
         }

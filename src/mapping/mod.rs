@@ -45,4 +45,4 @@ pub use rename::{Rename, RenameError};
 pub use root::{Beside, Root, Weights};
 pub use rule::Rule;
 pub use shipped::tables;
-pub use table::{Default, Drop, Filling, Table};
+pub use table::{DefaultRule, DropRule, Filling, Table};

@@ -214,7 +214,7 @@ impl Pattern {
 
     /// Whether the pattern takes the whole of `name`.
     pub fn matches(&self, name: &str) -> bool {
-        self.values(name).is_some()
+        self.regex.is_match(name)
     }
 
     /// What the placeholders stand for in `name`, when the pattern takes all of it.

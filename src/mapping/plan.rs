@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use converters::Tensor;
+
 use super::apply::{Expected, forms_of};
 use super::array::Form;
 use super::expression::Variables;
@@ -9,7 +11,7 @@ use super::gather::{Gathered, Loose};
 use super::problem::Problem;
 use super::root::Weights;
 use super::rule::{Bundle, Side};
-use super::table::{Default, Table};
+use super::table::{DefaultRule, Table};
 
 /// What was compared so far, and every fault that was found.
 pub(super) struct Plan<'a> {
@@ -70,13 +72,13 @@ impl<'a> Plan<'a> {
     }
 
     /// Tensors that no rule could place.
-    pub(super) fn add_loose(&mut self, gathered: &Gathered<'_>) {
+    pub(super) fn add_loose(&mut self, gathered: &Gathered) {
         for (index, loose) in &gathered.loose {
             let Some((foreign, tensor)) = self.weights.tensors.get(*index) else { continue };
             let (foreign, shape) = (foreign.clone(), tensor.shape().to_vec());
             let canonical = |bundle: &Bundle| bundle.canonical.join("`, `");
             self.problems.push(match loose {
-                Loose::Nothing => Problem::Unexplained { foreign, shape, near: Vec::new() },
+                Loose::Nothing | Loose::Absent => Problem::Unexplained { foreign, shape, near: Vec::new() },
                 Loose::Shadowed(bundle) => Problem::Shadowed { foreign, shape, canonical: canonical(bundle) },
                 Loose::Duplicate => Problem::Duplicate { foreign },
                 Loose::Incomplete { bundle, missing } => {
@@ -88,20 +90,20 @@ impl<'a> Plan<'a> {
     }
 
     /// Parameters without a tensor: filled by default, or missing.
-    pub(super) fn fill(&mut self) -> Vec<(&'a Expected, &'a Default)> {
+    pub(super) fn fill(&mut self) -> Vec<(Tensor, &'a DefaultRule)> {
         let mut defaults = Vec::new();
         for parameter in self.expected {
             if self.met.contains(parameter.name.as_str()) {
                 continue;
             }
             let (canonical, shape) = (parameter.name.clone(), parameter.shape.clone());
-            match self.table.default_of(&canonical) {
-                Some(default) if default.values(parameter).is_some() => defaults.push((parameter, default)),
-                Some(default) => {
-                    let value = default.value.to_string();
-                    self.problems.push(Problem::Default { canonical, shape, value });
-                }
-                None => self.problems.push(Problem::Missing { canonical, shape, near: Vec::new() }),
+            let default = self.table.default_of(&canonical);
+            match default.and_then(|default| Some((default.tensor(parameter)?, default))) {
+                Some(filled) => defaults.push(filled),
+                None => self.problems.push(match default {
+                    Some(default) => Problem::Default { canonical, shape, value: default.value.to_string() },
+                    None => Problem::Missing { canonical, shape, near: Vec::new() },
+                }),
             }
         }
         defaults

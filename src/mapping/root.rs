@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use converters::Tensor;
 
+use super::gather::{Gathered, gather};
 use super::problem::MappingError;
+use super::rule::Side;
 use super::table::Table;
 
 /// A place where weights may lie.
@@ -58,6 +60,8 @@ pub struct Weights<'a> {
     pub beside: Vec<Beside>,
     /// How many of the tensors the table has something to say about.
     pub explained: usize,
+    /// What the table makes of their names.
+    pub(super) gathered: Gathered,
 }
 
 /// Tensors of a file that are no part of the chosen weights.
@@ -92,14 +96,7 @@ struct Candidate<'t> {
 }
 
 impl Table {
-    /// The sets of weights that the file's tensors may be, by the table's preference. Those that the table can say
-    /// next to nothing about are left out.
-    pub fn weights<'a>(&self, tensors: &'a [Tensor]) -> Vec<Weights<'a>> {
-        let candidates = self.candidates(tensors);
-        candidates.iter().map(|candidate| self.gather(candidate, &candidates, tensors)).collect()
-    }
-
-    /// The set of weights called `wanted`, or the preferred one.
+    /// The set of weights called `wanted`, or the one that the table prefers.
     ///
     /// # Errors
     /// When there is none, or none of that name.
@@ -108,16 +105,14 @@ impl Table {
         tensors: &'a [Tensor],
         wanted: Option<&str>,
     ) -> Result<Weights<'a>, MappingError> {
-        let mut all = self.weights(tensors);
-        let place = match wanted {
-            None => (!all.is_empty()).then_some(0),
-            Some(wanted) => all.iter().position(|weights| weights.name == wanted),
-        };
-        place.map(|place| all.swap_remove(place)).ok_or_else(|| MappingError::NoWeights {
+        let all = self.candidates(tensors);
+        let is_wanted = |candidate: &&Candidate| wanted.is_none_or(|name| candidate.root.name == name);
+        let chosen = all.iter().find(is_wanted).ok_or_else(|| MappingError::NoWeights {
             table: self.name(),
             wanted: wanted.map(str::to_owned),
-            present: all.into_iter().map(|weights| weights.name).collect(),
-        })
+            present: all.iter().map(|candidate| candidate.root.name.clone()).collect(),
+        })?;
+        Ok(self.gather(chosen, &all, tensors))
     }
 
     /// For each root the beginning under which the table explains most; roots with less than half as much as the
@@ -127,7 +122,7 @@ impl Table {
         for root in &self.roots {
             let counted = root.beginnings().map(|(path, beginning)| {
                 let rests = tensors.iter().filter_map(|tensor| tensor.name().strip_prefix(&beginning));
-                let explained = rests.filter(|rest| self.explains(rest)).count();
+                let explained = rests.filter(|rest| self.mentions(rest)).count();
                 Candidate { root, path, beginning, explained }
             });
             // Of equals the first.
@@ -147,6 +142,7 @@ impl Table {
             tensors: Vec::new(),
             beside: Vec::new(),
             explained: chosen.explained,
+            gathered: Gathered::default(),
         };
         let mut beside: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
         for tensor in tensors {
@@ -161,6 +157,8 @@ impl Table {
             .into_iter()
             .map(|((beginning, weights), tensors)| Beside { beginning, tensors, weights })
             .collect();
+        let names = weights.tensors.iter().map(|(name, _)| name.as_str());
+        weights.gathered = gather(self, Side::Foreign, names);
         weights
     }
 }

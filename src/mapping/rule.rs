@@ -89,17 +89,7 @@ impl Rule {
         arrays: Vec<A>,
         variables: &Variables,
     ) -> Result<Vec<A>, OperationError> {
-        match side {
-            Side::Foreign => self
-                .operations
-                .iter()
-                .try_fold(arrays, |arrays, operation| operation.forward(&arrays, variables)),
-            Side::Canonical => self
-                .operations
-                .iter()
-                .rev()
-                .try_fold(arrays, |arrays, operation| operation.backward(&arrays, variables)),
-        }
+        convert(&self.operations, side, arrays, variables)
     }
 
     /// Whether the operations turn as many tensors as there are foreign patterns into as many as there are
@@ -110,6 +100,20 @@ impl Rule {
             (count == takes).then_some(gives)
         });
         end == Some(self.canonical.len())
+    }
+}
+
+/// Arrays of `side` in the form of the other side: the operations in order, or their inverses backwards.
+pub(super) fn convert<A: Array>(
+    operations: &[Operation],
+    side: Side,
+    arrays: Vec<A>,
+    variables: &Variables,
+) -> Result<Vec<A>, OperationError> {
+    let mut steps = operations.iter();
+    match side {
+        Side::Foreign => steps.try_fold(arrays, |arrays, step| step.forward(&arrays, variables)),
+        Side::Canonical => steps.rev().try_fold(arrays, |arrays, step| step.backward(&arrays, variables)),
     }
 }
 

@@ -21,23 +21,25 @@ pub struct Table {
     pub(super) source: String,
     pub(super) roots: Vec<Root>,
     pub(super) rules: Vec<Rule>,
-    pub(super) drops: Vec<Drop>,
-    pub(super) defaults: Vec<Default>,
+    pub(super) drops: Vec<DropRule>,
+    pub(super) defaults: Vec<DefaultRule>,
 }
 
 /// Foreign tensors that are left behind.
 #[derive(Debug, Clone)]
-pub struct Drop {
+pub struct DropRule {
     pub(super) foreign: Pattern,
     pub(super) reason: String,
 }
 
 /// Canonical tensors that may be absent there, and what they then hold.
 #[derive(Debug, Clone)]
-pub struct Default {
+pub struct DefaultRule {
     pub(super) canonical: Pattern,
     pub(super) value: Filling,
     pub(super) dtype: converters::Dtype,
+    /// The dialect never has it, not even under the name that a rule gives.
+    pub(super) is_always: bool,
     pub(super) reason: String,
 }
 
@@ -54,7 +56,7 @@ pub enum Filling {
     Model,
 }
 
-impl Drop {
+impl DropRule {
     /// Names that are left behind.
     pub fn foreign(&self) -> &str {
         self.foreign.text()
@@ -66,7 +68,7 @@ impl Drop {
     }
 }
 
-impl Default {
+impl DefaultRule {
     /// Names that may be absent.
     pub fn canonical(&self) -> &str {
         self.canonical.text()
@@ -75,6 +77,11 @@ impl Default {
     /// What they hold where they are.
     pub fn value(&self) -> &Filling {
         &self.value
+    }
+
+    /// Whether they are absent from every file of the dialect.
+    pub fn is_always(&self) -> bool {
+        self.is_always
     }
 
     /// Why they may.
@@ -100,14 +107,16 @@ pub(super) enum Taken<'a> {
     /// A rule relates it to names of the other side.
     Rule(Bundle),
     /// It is left behind.
-    Dropped(&'a Drop),
+    Dropped(&'a DropRule),
     /// A rule takes it, but on the way back another one, or a drop, takes the names that it gives.
     Shadowed(Bundle),
+    /// The dialect has no such tensor, whatever the rules say.
+    Absent,
     /// No rule takes it.
     Nothing,
 }
 
-impl PartialEq for Drop {
+impl PartialEq for DropRule {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
     }
@@ -185,21 +194,26 @@ impl Table {
     }
 
     /// What is left behind.
-    pub fn drops(&self) -> &[Drop] {
+    pub fn drops(&self) -> &[DropRule] {
         &self.drops
     }
 
     /// What may be absent.
-    pub fn defaults(&self) -> &[Default] {
+    pub fn defaults(&self) -> &[DefaultRule] {
         &self.defaults
     }
 
     /// The default for this canonical name.
-    pub(super) fn default_of(&self, name: &str) -> Option<&Default> {
+    pub(super) fn default_of(&self, name: &str) -> Option<&DefaultRule> {
         self.defaults.iter().find(|default| default.canonical.matches(name))
     }
 
-    pub(super) fn drop_of(&self, name: &str) -> Option<&Drop> {
+    /// Whether the dialect never has this canonical tensor.
+    fn is_absent(&self, name: &str) -> bool {
+        self.defaults.iter().any(|default| default.is_always && default.canonical.matches(name))
+    }
+
+    pub(super) fn drop_of(&self, name: &str) -> Option<&DropRule> {
         self.drops.iter().find(|drop| drop.foreign.matches(name))
     }
 
@@ -217,6 +231,9 @@ impl Table {
             return Taken::Dropped(drop);
         }
         let Some(bundle) = self.first_bundle(side, name) else { return Taken::Nothing };
+        if bundle.canonical.iter().any(|name| self.is_absent(name)) {
+            return Taken::Absent;
+        }
         let leads_back = |side, name: &String| self.first_bundle(side, name).as_ref() == Some(&bundle);
         let is_kept = !bundle.foreign.iter().any(|name| self.drop_of(name).is_some());
         let is_mutual = is_kept
@@ -226,9 +243,10 @@ impl Table {
         if is_mutual { Taken::Rule(bundle) } else { Taken::Shadowed(bundle) }
     }
 
-    /// Whether the table has something to say about a foreign name.
-    pub(super) fn explains(&self, name: &str) -> bool {
-        matches!(self.take(Side::Foreign, name), Taken::Rule(_) | Taken::Dropped(_))
+    /// Whether the table has something to say about a foreign name: quickly, for choosing among sets of weights.
+    pub(super) fn mentions(&self, name: &str) -> bool {
+        let rules = self.rules.iter().flat_map(|rule| &rule.foreign);
+        rules.chain(self.drops.iter().map(|drop| &drop.foreign)).any(|pattern| pattern.matches(name))
     }
 }
 
