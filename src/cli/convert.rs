@@ -1,6 +1,6 @@
 //! `port convert`: a checkpoint in another format, and an account of what was written and what was not.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use converters::write::{Options, Target, Written, write};
-use converters::{CastReport, Checkpoint, Dtype, Tensor};
+use converters::{CastReport, Checkpoint, Dtype, Note, Tensor};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
+use super::network::{NetworkOptions, Recognised};
 use super::{Report, Usage};
 use crate::mapping::Rename;
 use crate::report::{Align, Table, bytes, count};
@@ -38,6 +39,8 @@ pub(super) struct Convert {
     /// fits a name counts
     #[arg(long, value_name = "FROM => TO")]
     rename: Vec<Rename>,
+    #[command(flatten)]
+    network: NetworkOptions,
     /// Print one JSON document
     #[arg(long)]
     pub(super) json: bool,
@@ -92,7 +95,7 @@ impl Convert {
     pub(super) fn run(&self) -> Result<Report> {
         let started = Instant::now();
         let target = self.to.target();
-        let checkpoint = self.prepare()?;
+        let Prepared { checkpoint, network } = self.prepare()?;
         let output = self.output_path(&checkpoint)?;
         let size = checkpoint.tensors().iter().map(Tensor::byte_len).sum();
         let bar = progress_bar(size);
@@ -103,16 +106,29 @@ impl Convert {
         let written = written?;
         let elapsed = started.elapsed();
         Ok(Report {
-            text: self.text(&checkpoint, &output, &written, elapsed)?,
-            json: self.document(&checkpoint, &output, &written, elapsed),
+            text: self.text(&checkpoint, network.as_ref(), &output, &written, elapsed)?,
+            json: self.document(&checkpoint, network, &output, &written, elapsed),
             answer: true,
         })
     }
 
-    /// Opens the input, narrows it to the root, renames.
-    fn prepare(&self) -> Result<Checkpoint> {
+    /// Opens the input and gives its tensors the names that are wanted.
+    fn prepare(&self) -> Result<Prepared> {
+        let sought = self.network.sought()?;
+        let checkpoint = self.narrowed(sought.is_some())?;
+        let Some(sought) = sought else {
+            return Ok(Prepared { checkpoint, network: None });
+        };
+        let Recognised { checkpoint, text, json, filled } = sought.find(&checkpoint)?;
+        Ok(Prepared { checkpoint, network: Some(Network { text, json, filled }) })
+    }
+
+    /// Opens the input, narrows it to the root, renames. When only a part is wanted in the end, names in the whole
+    /// file need not differ.
+    fn narrowed(&self, is_part: bool) -> Result<Checkpoint> {
         if self.root.is_none() && self.rename.is_empty() {
-            return Ok(converters::open(&self.input)?);
+            let open = if is_part { converters::open_unnamed } else { converters::open };
+            return Ok(open(&self.input)?);
         }
         // Names that clash in the whole file need not clash in a part of it, or under other names.
         let mut checkpoint = converters::open_unnamed(&self.input)?;
@@ -154,21 +170,26 @@ impl Convert {
         Ok(output)
     }
 
-    fn text(&self, from: &Checkpoint, to: &Path, written: &Written, elapsed: Duration) -> Result<String> {
+    fn text(
+        &self,
+        from: &Checkpoint,
+        network: Option<&Network>,
+        to: &Path,
+        written: &Written,
+        elapsed: Duration,
+    ) -> Result<String> {
         let mut text = String::new();
         let source = std::fs::metadata(from.path()).map_or(0, |metadata| metadata.len());
         writeln!(text, "read   {} ({}, {})", from.path().display(), from.format(), bytes(source))?;
         writeln!(text, "wrote  {} ({}, {})", to.display(), self.to.target().name(), bytes(written.bytes))?;
         let tensors = count(written.tensors as u64);
         writeln!(text, "{tensors} tensors in {:.2} s", elapsed.as_secs_f64())?;
-        self.casts(&mut text, written)?;
-        if !written.dropped.is_empty() {
-            let mut table = Table::new([("left out", Align::Left), ("why", Align::Left)]);
-            for note in &written.dropped {
-                table.row(vec![note.name.clone(), note.reason.clone()]);
-            }
-            write!(text, "\n{table}")?;
+        if let Some(network) = network {
+            text.push_str(&network.text);
         }
+        self.casts(&mut text, written)?;
+        section(&mut text, "filled in", network.map_or(&[], |network| &network.filled));
+        section(&mut text, "left out", &written.dropped);
         Ok(text)
     }
 
@@ -196,7 +217,14 @@ impl Convert {
         Ok(())
     }
 
-    fn document(&self, from: &Checkpoint, to: &Path, written: &Written, elapsed: Duration) -> Json {
+    fn document(
+        &self,
+        from: &Checkpoint,
+        network: Option<Network>,
+        to: &Path,
+        written: &Written,
+        elapsed: Duration,
+    ) -> Json {
         let dropped = written.dropped.iter().map(|note| json!({ "name": note.name, "reason": note.reason }));
         let casts = written.casts.iter().map(|(name, report)| {
             json!({
@@ -206,7 +234,7 @@ impl Convert {
                 "to_zero": report.flushed,
             })
         });
-        json!({
+        let mut document = json!({
             "input": from.path().display().to_string(),
             "output": to.display().to_string(),
             "format": self.to.target().name(),
@@ -215,7 +243,46 @@ impl Convert {
             "seconds": elapsed.as_secs_f64(),
             "dropped": dropped.collect::<Vec<_>>(),
             "casts": casts.collect::<Vec<_>>(),
-        })
+        });
+        if let (Some(Json::Object(network)), Some(document)) =
+            (network.map(|network| network.json), document.as_object_mut())
+        {
+            document.extend(network);
+        }
+        document
+    }
+}
+
+/// The checkpoint as it is to be written.
+struct Prepared {
+    checkpoint: Checkpoint,
+    network: Option<Network>,
+}
+
+/// The network that the names are of.
+struct Network {
+    text: String,
+    json: Json,
+    filled: Vec<Note>,
+}
+
+/// Names and reasons under a heading, or nothing. Many names of one reason become one line.
+fn section(text: &mut String, heading: &str, notes: &[Note]) {
+    const NAMED: usize = 4;
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    notes.iter().for_each(|note| *counts.entry(&note.reason).or_default() += 1);
+    let mut told = HashSet::new();
+    let mut table = Table::new([(heading, Align::Left), ("why", Align::Left)]);
+    for note in notes {
+        let count = counts.get(note.reason.as_str()).copied().unwrap_or_default();
+        if count <= NAMED {
+            table.row(vec![note.name.clone(), note.reason.clone()]);
+        } else if told.insert(&note.reason) {
+            table.row(vec![format!("{} and {} more", note.name, count - 1), note.reason.clone()]);
+        }
+    }
+    if !notes.is_empty() {
+        text.push_str(&format!("\n{table}"));
     }
 }
 

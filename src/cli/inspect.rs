@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::Report;
+use super::network::inspected;
 use crate::report::{Align, Table, bytes, count, number};
 
 /// Arguments of `port inspect`.
@@ -50,7 +51,12 @@ impl Inspect {
             |tensor: &&Tensor| self.filter.as_ref().is_none_or(|filter| filter.is_match(tensor.name()));
         let shown = checkpoint.tensors().iter().filter(is_shown);
         let rows = shown.map(|tensor| self.row(tensor)).collect::<Result<Vec<_>>>()?;
-        Ok(Report { text: self.text(&checkpoint, &rows)?, json: document(&checkpoint, &rows), answer: true })
+        let (network, summary) = inspected(&checkpoint);
+        Ok(Report {
+            text: self.text(&checkpoint, network.as_deref(), &rows)?,
+            json: document(&checkpoint, summary, &rows),
+            answer: true,
+        })
     }
 
     fn row<'a>(&self, tensor: &'a Tensor) -> Result<Row<'a>> {
@@ -74,7 +80,7 @@ impl Inspect {
         Ok(row)
     }
 
-    fn text(&self, checkpoint: &Checkpoint, rows: &[Row]) -> Result<String> {
+    fn text(&self, checkpoint: &Checkpoint, network: Option<&str>, rows: &[Row]) -> Result<String> {
         let mut text = String::new();
         writeln!(
             text,
@@ -83,7 +89,8 @@ impl Inspect {
             checkpoint.format().framework(),
             checkpoint.format()
         )?;
-        writeln!(text, "{}\n", totals(checkpoint))?;
+        writeln!(text, "{}", totals(checkpoint))?;
+        writeln!(text, "{}", network.map(|network| format!("{network}\n")).unwrap_or_default())?;
         text.push_str(&self.table(rows).to_string());
         if rows.len() < checkpoint.tensors().len() {
             writeln!(text, "({} of {} tensors shown)", rows.len(), checkpoint.tensors().len())?;
@@ -187,13 +194,14 @@ fn brief(value: &Value) -> String {
     }
 }
 
-fn document(checkpoint: &Checkpoint, rows: &[Row]) -> Json {
+fn document(checkpoint: &Checkpoint, network: Json, rows: &[Row]) -> Json {
     let tensors: Vec<Json> = rows.iter().map(Row::json).collect();
     let globals: Vec<_> = checkpoint.globals().iter().map(|global| &global.name).collect();
     let notes = checkpoint.notes().iter().map(|note| json!({ "name": note.name, "reason": note.reason }));
     json!({
         "file": checkpoint.path().display().to_string(),
         "format": checkpoint.format().name(),
+        "network": network,
         "tensors": tensors,
         "metadata": tree::describe(&checkpoint.metadata()),
         "globals": globals,

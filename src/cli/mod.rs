@@ -5,7 +5,9 @@
 mod convert;
 mod detect;
 mod inspect;
+mod mapping;
 mod models;
+mod network;
 mod pictures;
 mod size;
 mod verify;
@@ -18,6 +20,7 @@ use clap::{Parser, Subcommand};
 use serde_json::{Value as Json, json};
 
 use crate::identify::LoadError;
+use crate::mapping::TableError;
 
 /// Moves detector weights between frameworks and proves that nothing was lost on the way.
 #[derive(Debug, Parser)]
@@ -39,6 +42,8 @@ enum Command {
     Verify(verify::Verify),
     /// Show what a detector sees in pictures
     Detect(detect::Detect),
+    /// List, check or show the tables that relate the tensor names of other code bases to the networks'
+    Mapping(mapping::Mapping),
 }
 
 /// What a command has to say, in both forms.
@@ -71,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Models(command) => (command.json, command.run()),
         Command::Verify(command) => (command.json, command.run()),
         Command::Detect(command) => (command.json, command.run()),
+        Command::Mapping(command) => (command.json(), command.run()),
     };
     let (text, code) = match outcome {
         Ok(report) => {
@@ -109,8 +115,12 @@ fn failure(error: &anyhow::Error, wants_json: bool) -> (String, u8) {
     if !wants_json {
         return (String::new(), code);
     }
-    let error = json!({ "error": { "class": class, "file": file, "message": error.to_string() } });
-    (document(&error), code)
+    let mut json = json!({ "class": class, "file": file, "message": error.to_string() });
+    let problems = error.downcast_ref::<LoadError>().map(LoadError::problems).unwrap_or_default();
+    if let Some(json) = json.as_object_mut().filter(|_| !problems.is_empty()) {
+        json.insert("problems".to_owned(), network::problems(problems));
+    }
+    (document(&json!({ "error": json })), code)
 }
 
 /// The class of a failure, the file at fault and the exit code.
@@ -122,6 +132,9 @@ fn classified(error: &anyhow::Error) -> (&'static str, Option<String>, u8) {
     if let Some(error) = error.downcast_ref::<crate::detect::Error>() {
         let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
         return (error.class(), error.file().and_then(shown), code);
+    }
+    if let Some(error) = error.downcast_ref::<TableError>() {
+        return ("mapping-table", Some(error.origin.clone()), BAD_INPUT);
     }
     match error.downcast_ref::<LoadError>() {
         Some(LoadError::File(error)) => (error.class().name(), shown(error.file()), BAD_INPUT),

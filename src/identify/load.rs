@@ -7,7 +7,7 @@ use converters::{Checkpoint, Dtype, Tensor, printable};
 use super::error::IdentifyError;
 use super::search::{Request, identify};
 use crate::graph::{Array, Weights};
-use crate::mapping::MappingError;
+use crate::mapping::{MappingError, OperationError, Problem};
 use crate::models::Model;
 
 /// A network and the values of its parameters.
@@ -47,6 +47,24 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// What kept the tensors of `file` from their canonical form: their data, or what the table says of them.
+    pub fn of_mapping(file: &Path, error: MappingError) -> LoadError {
+        match error {
+            MappingError::Data(OperationError::Data(error)) => LoadError::File(error),
+            error => LoadError::Mapping { file: file.to_owned(), error: Box::new(error) },
+        }
+    }
+
+    /// Everything that is in the way, tensor by tensor, where that is the reason.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            LoadError::Identify { error, .. } => error.problems(),
+            _ => &[],
+        }
+    }
+}
+
 /// Reads the network in a file, with everything that [`identify`] checks.
 ///
 /// # Errors
@@ -64,8 +82,7 @@ pub fn load_from(checkpoint: &Checkpoint, request: Request<'_>) -> Result<Loaded
     let found = identify(checkpoint.tensors(), request);
     let found = found.map_err(|error| LoadError::Identify { file: file.clone(), error: Box::new(error) })?;
     let tensors = found.mapping.tensors();
-    let tensors =
-        tensors.map_err(|error| LoadError::Mapping { file: file.clone(), error: Box::new(error) })?;
+    let tensors = tensors.map_err(|error| LoadError::of_mapping(&file, error))?;
     let mut weights = Weights::default();
     // Integers are counts of batches, which nothing reads.
     for tensor in tensors.iter().filter(|tensor| tensor.dtype_as(Dtype::F32) == Dtype::F32) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::apply::Expected;
+use super::apply::{Expected, Move};
 use super::array::Form;
 use super::expression::Variables;
 use super::gather::{Gathered, Loose, gather};
@@ -17,8 +17,8 @@ pub struct Coverage {
     pub foreign: Vec<(String, Form)>,
     /// Parameters that the dialect does not have and a default fills.
     pub defaulted: BTreeSet<String>,
-    /// The rules that were used, by position.
-    pub used: BTreeSet<usize>,
+    /// The rules that were used, by position, each with the first parameters that it took.
+    pub used: BTreeMap<usize, Move>,
 }
 
 impl Table {
@@ -31,7 +31,7 @@ impl Table {
         let there = gather(self, Side::Canonical, expected.iter().map(|parameter| parameter.name.as_str()));
         let mut problems = Vec::new();
         let mut coverage =
-            Coverage { foreign: Vec::new(), defaulted: BTreeSet::new(), used: used_rules(&there) };
+            Coverage { foreign: Vec::new(), defaulted: BTreeSet::new(), used: self.used_rules(&there) };
         // Parameters without a place there: what no default fills does not come back, and is reported then.
         for (index, loose) in &there.loose {
             let parameter = expected.get(*index).filter(|_| !matches!(loose, Loose::Duplicate));
@@ -62,6 +62,14 @@ impl Table {
         Err(MappingError::Unexplained(Unexplained { table: self.name(), beginning: String::new(), problems }))
     }
 
+    fn used_rules(&self, gathered: &Gathered) -> BTreeMap<usize, Move> {
+        let mut used = BTreeMap::new();
+        for (bundle, _) in &gathered.bundles {
+            used.entry(bundle.rule).or_insert_with(|| self.describe(bundle));
+        }
+        used
+    }
+
     /// Names and forms on the other side.
     fn carry(
         &self,
@@ -87,10 +95,6 @@ impl Table {
         }
         carried
     }
-}
-
-fn used_rules(gathered: &Gathered) -> BTreeSet<usize> {
-    gathered.bundles.iter().map(|(bundle, _)| bundle.rule).collect()
 }
 
 fn missing(parameter: &Expected) -> Problem {

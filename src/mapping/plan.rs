@@ -40,7 +40,8 @@ impl<'a> Plan<'a> {
     pub(super) fn convert(&mut self, bundle: &Bundle, members: &[usize]) {
         let Some(rule) = self.table.rules.get(bundle.rule) else { return };
         let forms = forms_of(self.weights, members);
-        let foreign = bundle.foreign.first().cloned().unwrap_or_default();
+        let first = members.first().and_then(|index| self.weights.tensors.get(*index));
+        let foreign = first.map(|(_, tensor)| tensor.name().to_owned()).unwrap_or_default();
         let shape = forms.first().map(|form| form.shape.clone()).unwrap_or_default();
         match rule.convert(Side::Foreign, forms, self.variables) {
             Ok(converted) => {
@@ -74,8 +75,8 @@ impl<'a> Plan<'a> {
     /// Tensors that no rule could place.
     pub(super) fn add_loose(&mut self, gathered: &Gathered) {
         for (index, loose) in &gathered.loose {
-            let Some((foreign, tensor)) = self.weights.tensors.get(*index) else { continue };
-            let (foreign, shape) = (foreign.clone(), tensor.shape().to_vec());
+            let Some((_, tensor)) = self.weights.tensors.get(*index) else { continue };
+            let (foreign, shape) = (tensor.name().to_owned(), tensor.shape().to_vec());
             let canonical = |bundle: &Bundle| bundle.canonical.join("`, `");
             self.problems.push(match loose {
                 Loose::Nothing | Loose::Absent => Problem::Unexplained { foreign, shape, near: Vec::new() },

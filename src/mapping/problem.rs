@@ -48,16 +48,19 @@ pub struct Unexplained {
 }
 
 /// So many are written out in a message; the rest are counted.
-const SHOWN: usize = 24;
+const SHOWN: usize = 12;
 
 impl std::fmt::Display for Unexplained {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (count, table) = (self.problems.len(), &self.table);
-        let things = if count == 1 { "thing" } else { "things" };
-        write!(f, "{count} {things} that the table {table} cannot explain")?;
-        if !self.beginning.is_empty() {
-            write!(f, " (weights at `{}`)", printable(&self.beginning))?;
+        match count {
+            1 => write!(f, "one tensor or parameter does not fit (table {table}")?,
+            _ => write!(f, "{count} tensors or parameters do not fit (table {table}")?,
         }
+        if !self.beginning.is_empty() {
+            write!(f, ", weights at `{}`", printable(&self.beginning))?;
+        }
+        write!(f, ")")?;
         for problem in self.problems.iter().take(SHOWN) {
             write!(f, "\n  {}", printable(&problem.to_string()))?;
         }
@@ -78,7 +81,7 @@ pub enum Problem {
     /// No rule takes a tensor.
     #[error("tensor `{foreign}` {shape:?} is unexplained{}", nearest(near))]
     Unexplained {
-        /// Its name.
+        /// Its name in the file.
         foreign: String,
         /// Its shape.
         shape: Vec<usize>,
@@ -91,7 +94,7 @@ pub enum Problem {
         nearest(near)
     )]
     Unexpected {
-        /// Its name.
+        /// Its name in the file.
         foreign: String,
         /// Its shape.
         shape: Vec<usize>,
@@ -103,7 +106,7 @@ pub enum Problem {
     /// A rule takes it, but reading backwards that name belongs to another.
     #[error("tensor `{foreign}` {shape:?} would be `{canonical}`, which the table keeps for another name")]
     Shadowed {
-        /// Its name.
+        /// Its name in the file.
         foreign: String,
         /// Its shape.
         shape: Vec<usize>,

@@ -9,17 +9,17 @@ use super::table::Table;
 const MOST: usize = 32;
 
 impl Table {
-    /// Adds to the first problems the names that resemble theirs: to tensors parameters that nothing fills, in the
-    /// dialect's spelling, and to parameters tensors that are unexplained.
+    /// Adds to the first problems the names that resemble theirs: to tensors parameters that nothing fills, spelled as
+    /// they would be in the file, and to parameters tensors that are unexplained.
     pub fn suggest(&self, unexplained: &mut Unexplained, expected: &[Expected]) {
-        let problems = &mut unexplained.problems;
+        let Unexplained { beginning, problems, .. } = unexplained;
+        let in_file = |parameter: &str| format!("{beginning}{}", self.spelled(parameter));
         let loose: Vec<(String, Vec<usize>)> = problems.iter().filter_map(Problem::loose).collect();
         let unfilled = problems.iter().filter_map(Problem::unfilled);
         let mut wanted: Vec<(String, Vec<usize>)> =
-            unfilled.map(|(name, shape)| (self.spelled(name), shape.to_vec())).collect();
+            unfilled.map(|(name, shape)| (in_file(name), shape.to_vec())).collect();
         if wanted.is_empty() && !loose.is_empty() {
-            let all =
-                expected.iter().map(|parameter| (self.spelled(&parameter.name), parameter.shape.clone()));
+            let all = expected.iter().map(|parameter| (in_file(&parameter.name), parameter.shape.clone()));
             wanted = all.collect();
         }
         for problem in problems.iter_mut().take(MOST) {
@@ -29,7 +29,7 @@ impl Table {
                     *near = nearest(foreign, shape, borrowed(&wanted));
                 }
                 Problem::Missing { canonical, shape, near } => {
-                    *near = nearest(&self.spelled(canonical), shape, borrowed(&loose));
+                    *near = nearest(&in_file(canonical), shape, borrowed(&loose));
                 }
                 _ => {}
             }

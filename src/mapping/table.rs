@@ -4,6 +4,9 @@
 //! table one-to-one, so a rule is used for a name only if the way back ends at the same name: whatever a table
 //! says, no two names of one side ever meet on the other.
 
+use std::borrow::Cow;
+use std::path::Path;
+
 use super::document;
 use super::fault::{TableError, TableFault};
 use super::pattern::Pattern;
@@ -138,7 +141,7 @@ impl Table {
     ///
     /// # Errors
     /// When the file cannot be read, and as [`Table::parse`].
-    pub fn open(path: &std::path::Path) -> Result<Table, TableError> {
+    pub fn open(path: &Path) -> Result<Table, TableError> {
         let origin = path.display().to_string();
         let fail = |fault: TableFault| TableError { origin: origin.clone(), fault };
         let size = std::fs::metadata(path).map_err(|error| fail(error.into()))?.len();
@@ -151,6 +154,18 @@ impl Table {
     /// The shipped table of this name, `family/dialect`.
     pub fn shipped(name: &str) -> Option<&'static Table> {
         shipped::tables().iter().find(|table| table.name() == name)
+    }
+
+    /// The table of this name or in this file, and `None` when there is neither.
+    ///
+    /// # Errors
+    /// When the file is no table.
+    pub fn find(name: &str) -> Result<Option<Cow<'static, Table>>, TableError> {
+        if let Some(table) = Table::shipped(name) {
+            return Ok(Some(Cow::Borrowed(table)));
+        }
+        let path = Path::new(name);
+        path.exists().then(|| Table::open(path).map(Cow::Owned)).transpose()
     }
 
     /// `family/dialect`.

@@ -225,11 +225,16 @@ impl NanoDetPlus {
             vote(halves.map(|name| Some(2 * size(name, 0)?)))
         };
         let reduce = (0..3).map(|level| format!("fpn.reduce_layers.{level}"));
-        let channels = vote(reduce.flat_map(|layer| {
+        let made = reduce.flat_map(|layer| {
             ["conv.weight", "bn.weight", "bn.bias"].map(|of| size(format!("{layer}.{of}"), 0))
-        }))?;
-        let stem =
-            vote(["0.weight", "1.weight", "1.bias"].map(|of| size(format!("backbone.conv1.{of}"), 0)))?;
+        });
+        let taken = (0..4).map(|level| size(format!("head.gfl_cls.{level}.weight"), 1));
+        let channels = vote(made.chain(taken))?;
+        // The convolution that makes the stem's channels, and those that take them.
+        let made = ["0.weight", "1.weight", "1.bias"].map(|of| size(format!("backbone.conv1.{of}"), 0));
+        let taken = [("1.0", 0), ("1.2", 1), ("2.0", 1)]
+            .map(|(layer, axis)| size(format!("backbone.stage2.0.branch{layer}.weight"), axis));
+        let stem = vote(made.into_iter().chain(taken))?;
         let kernel = vote(
             (0..2)
                 .map(|i| size(format!("fpn.downsamples.{i}.depthwise.weight"), 2))
@@ -255,7 +260,9 @@ impl NanoDetPlus {
         .unwrap_or(8);
         let outputs = (0..levels)
             .flat_map(|level| ["weight", "bias"].map(|of| size(format!("head.gfl_cls.{level}.{of}"), 0)));
-        let classes = vote(outputs.map(|outputs| outputs?.checked_sub(4 * bins)))?;
+        let auxiliary = ["weight", "bias"].map(|of| size(format!("aux_head.gfl_cls.{of}"), 0));
+        let classes = vote(outputs.map(|outputs| outputs?.checked_sub(4 * bins)).chain(auxiliary))
+            .filter(|n| *n > 0)?;
         Some(NanoDetPlus {
             backbone: ShuffleNet { stem, stages: [stage(2)?, stage(3)?, stage(4)?] },
             channels,
