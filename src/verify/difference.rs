@@ -33,7 +33,11 @@ impl Difference {
             our_norm += a * a;
             their_norm += b * b;
         }
-        let share = |apart: f64| if max_abs == 0.0 { 0.0 } else { apart / largest };
+        let share = |apart: f64| match apart {
+            0.0 => 0.0,
+            f64::INFINITY => apart,
+            _ => apart / largest,
+        };
         let norms = (our_norm * their_norm).sqrt();
         let cosine = if norms > 0.0 { product / norms } else { f64::from(our_norm == their_norm) };
         Difference { max_abs, relative: share(max_abs), rms: share((squares / count).sqrt()), cosine, at }
