@@ -1,0 +1,116 @@
+//! A whole network in training mode: gradients against finite differences, running statistics against their rule.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
+
+mod support;
+
+use candle_core::{DType, Device, Tensor};
+use port::graph::{Graph, Weights};
+use port::models::nanodet_plus::{Auxiliary, NanoDetPlus};
+use port::models::{Form, Model, preset};
+use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
+use support::synthetic_weights;
+
+const INPUT: [usize; 4] = [2, 3, 96, 64];
+
+/// A small network with everything that a large one has.
+fn graph() -> Graph {
+    let Model::NanoDetPlus(m) = &preset("nanodet-plus-m").unwrap().model;
+    let small = NanoDetPlus {
+        channels: 16,
+        classes: 3,
+        auxiliary: Some(Auxiliary { channels: 32, stacked: 1 }),
+        ..m.clone()
+    };
+    Model::NanoDetPlus(small).graph(Form::Training, INPUT).unwrap()
+}
+
+fn ramp(count: usize, period: usize) -> Vec<f64> {
+    (0..count).map(|i| (i * i % period) as f64 / period as f64 - 0.5).collect()
+}
+
+fn input() -> Tensor {
+    Tensor::from_vec(ramp(INPUT.iter().product(), 1009), &INPUT[..], &Device::Cpu).unwrap()
+}
+
+/// A number that depends on all of both outputs.
+fn loss(graph: &Graph, parameters: &Parameters) -> Tensor {
+    let executor = Executor::new(graph, parameters, NormStatistics::Batch);
+    let outputs = executor.run(&input()).unwrap();
+    let part = |name: &str| {
+        let output = outputs.get(name).unwrap();
+        let weights = Tensor::from_vec(ramp(output.elem_count(), 97), output.shape(), &Device::Cpu).unwrap();
+        (output * weights).unwrap().mean_all().unwrap()
+    };
+    (part("preds") + part("aux_preds")).unwrap()
+}
+
+#[test]
+fn gradients_of_a_network_equal_finite_differences() {
+    const STEP: f64 = 1e-6;
+    let graph = graph();
+    let weights = synthetic_weights(&graph);
+    let trainable = |weights: &Weights| Parameters::trainable(&graph, weights, DType::F64).unwrap();
+    let parameters = trainable(&weights);
+    let gradients = loss(&graph, &parameters).backward().unwrap();
+    let ids = graph.parameter_ids();
+    // One of every kind, early and late.
+    let names = [
+        "backbone.conv1.0.weight",
+        "backbone.stage2.0.branch1.0.weight",
+        "backbone.stage3.2.branch2.4.weight",
+        "backbone.stage4.3.branch2.6.bias",
+        "fpn.reduce_layers.0.conv.weight",
+        "fpn.top_down_blocks.1.blocks.0.ghost2.cheap_operation.0.weight",
+        "fpn.extra_lvl_in_conv.0.depthwise.weight",
+        "head.gfl_cls.3.bias",
+        "aux_fpn.downsamples.1.pointwise.weight",
+        "aux_head.reg_convs.0.gn.weight",
+        "aux_head.cls_convs.0.conv.weight",
+        "aux_head.scales.2.scale",
+    ];
+    for name in names {
+        let variable = parameters.variable(ids[name]).unwrap();
+        let gradient = to_f64(gradients.get(variable).unwrap()).unwrap();
+        let at = gradient.len() / 2;
+        // The step is taken in f64: weights themselves are f32.
+        let moved = |step: f64| {
+            let parameters = trainable(&weights);
+            let variable = parameters.variable(ids[name]).unwrap();
+            let mut values = to_f64(variable).unwrap();
+            values[at] += step;
+            variable.set(&Tensor::from_vec(values, variable.shape(), &Device::Cpu).unwrap()).unwrap();
+            to_f64(&loss(&graph, &parameters)).unwrap()[0]
+        };
+        let expected = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+        let error = (gradient[at] - expected).abs() / gradient.iter().fold(1e-6, |m, g| f64::max(m, g.abs()));
+        assert!(error < 1e-4, "{name}: {} instead of {expected}", gradient[at]);
+    }
+}
+
+#[test]
+fn running_statistics_move_a_tenth_of_the_way_to_the_batch() {
+    let graph = graph();
+    let weights = synthetic_weights(&graph);
+    let parameters = Parameters::trainable(&graph, &weights, DType::F64).unwrap();
+    let executor = Executor::new(&graph, &parameters, NormStatistics::Batch);
+    let stem = graph.taps().iter().find(|tap| tap.path == "backbone.conv1.0").unwrap().value;
+    let mut channel = Vec::new();
+    executor
+        .observe(&input(), |value, tensor| {
+            if value == stem {
+                channel = to_f64(&tensor.narrow(1, 5, 1).unwrap()).unwrap();
+            }
+        })
+        .unwrap();
+    let mean = channel.iter().sum::<f64>() / channel.len() as f64;
+    let squares = channel.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    // PyTorch keeps the variance of a sample.
+    let variance = squares / (channel.len() - 1) as f64;
+    for (name, batch) in [("running_mean", mean), ("running_var", variance)] {
+        let name = format!("backbone.conv1.1.{name}");
+        let before = f64::from(weights.get(&name).unwrap().data[5]);
+        let after = to_f64(parameters.get(graph.parameter_ids()[name.as_str()]).unwrap()).unwrap()[5];
+        assert!((after - (0.9 * before + 0.1 * batch)).abs() < 1e-12, "{name}: {before} to {after}");
+    }
+}
