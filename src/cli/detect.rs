@@ -99,7 +99,7 @@ impl Detect {
             write_results(output, &seen, &ids, &labels)?;
         }
         Ok(Report {
-            text: self.text(&seen, &labels, started)?,
+            text: heading(&loaded, &detector) + &self.text(&seen, &labels, started)?,
             json: if self.json { self.document(&seen, &labels, &loaded, &detector) } else { Json::Null },
             answer: true,
         })
@@ -245,6 +245,12 @@ impl Seen {
             "detections": detections.collect::<Vec<_>>(),
         })
     }
+}
+
+/// What was recognised, and at which size it runs: a size it was not trained for finds less.
+fn heading(loaded: &Loaded, detector: &Detector) -> String {
+    let (description, size) = (&loaded.description, detector.facts().preprocessing.size);
+    format!("{}: {description}\ninput {size}\n\n", printable(&loaded.file.to_string_lossy()))
 }
 
 /// The f64 that is written with the fewest digits that tell an f32.

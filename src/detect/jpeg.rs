@@ -68,3 +68,39 @@ fn is_complete(bytes: &[u8]) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use image::{ImageFormat, Rgb};
+
+    use super::*;
+
+    /// Damage may go unnoticed or be an error, but ends in neither a panic nor another size.
+    #[test]
+    fn damage_is_survived() {
+        let picture = RgbImage::from_fn(40, 24, |x, y| Rgb([(x * 6) as u8, (y * 9) as u8, (x ^ y) as u8]));
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+        let original = bytes.into_inner();
+        for position in 0..original.len() {
+            for mask in [0x01, 0x10, 0x80, 0xff] {
+                let mut damaged = original.clone();
+                damaged[position] ^= mask;
+                if let Ok(Some(decoded)) = decode(&damaged, Path::new("x.jpg")) {
+                    assert!(decoded.width() <= MAX_SIDE && decoded.height() <= MAX_SIDE);
+                }
+            }
+        }
+        assert_eq!(decode(&original, Path::new("x.jpg")).unwrap().unwrap().dimensions(), (40, 24));
+    }
+
+    /// An end marker before the first scan is that of a thumbnail.
+    #[test]
+    fn a_thumbnail_does_not_complete_a_picture() {
+        let thumbnail = b"\xff\xd8\xff\xe1\x00\x06\xff\xd9..\xff\xda\x00\x02scan";
+        assert!(!is_complete(thumbnail));
+        assert!(is_complete(&[&thumbnail[..], b"\xff\xd9"].concat()));
+    }
+}

@@ -160,7 +160,8 @@ fn the_table_has_what_is_clear_and_json_has_all() {
     let sandbox = sample(&["000001.jpg"]);
     let names = ["--names", "circle,square,triangle,star,cross,ring"];
     let ran = detect(&sandbox, &[&["000001.jpg", "--draw-threshold", "0.5"][..], &names].concat());
-    assert!(ran.stdout.starts_with("000001.jpg (320x320): "), "{}", ran.stdout);
+    assert!(ran.stdout.starts_with("nanodet-plus-shapes.pth: nanodet-plus"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("\ninput 192x192\n\n000001.jpg (320x320): "), "{}", ran.stdout);
     assert!(ran.stdout.contains("label") && ran.stdout.contains("1 picture in "), "{}", ran.stdout);
     let json = detect(&sandbox, &[&["000001.jpg", "--json"][..], &names].concat()).json();
     assert_eq!(json["weights"], SAMPLE);
@@ -254,5 +255,9 @@ fn a_checkpoint_of_no_known_network_is_an_input_error() {
     sandbox.copy("tests/data/formats/pytorch/zip_state_dict.pth");
     let ran = sandbox.port(&["detect", "000001.jpg", "--weights", "zip_state_dict.pth", "--json"]);
     assert_eq!(ran.code, 3, "{}", ran.stderr);
-    assert!(ran.stderr.contains("zip_state_dict.pth"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("zip_state_dict.pth") && ran.json()["error"]["class"] == "unknown-network",
+        "{}",
+        ran.stderr
+    );
 }

@@ -48,14 +48,19 @@ fn agrees(shown: &str, printed: &str) -> bool {
     Regex::new(&format!("^(?s:{})$", parts.join(".*"))).unwrap().is_match(&normal(printed))
 }
 
+/// What the commands may name.
+const SAMPLES: [&str; 3] =
+    ["samples/nanodet-plus-shapes.pth", "samples/shapes/000009.jpg", "samples/shapes/annotations.json"];
+
 #[test]
 fn documents_show_real_output() {
     let mut count = 0;
     for document in ["README.md", "docs/architecture.md", "docs/formats.md", "docs/security.md"] {
         let sandbox = Sandbox::new();
-        std::fs::create_dir(sandbox.path("samples")).unwrap();
-        let sample = "samples/nanodet-plus-shapes.pth";
-        std::fs::copy(repository(sample), sandbox.path(sample)).unwrap();
+        std::fs::create_dir_all(sandbox.path("samples/shapes")).unwrap();
+        for sample in SAMPLES {
+            std::fs::copy(repository(sample), sandbox.path(sample)).unwrap();
+        }
         for example in examples(document) {
             count += 1;
             let arguments: Vec<&str> = example.arguments.iter().map(String::as_str).collect();
