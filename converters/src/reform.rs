@@ -224,7 +224,7 @@ mod tests {
         }
         assert!(tensor.slice(2, 0, 1).is_err() && tensor.slice(1, usize::MAX, 2).is_err());
         assert!(tensor.reshaped(&[5]).is_err() && tensor.reshaped(&[usize::MAX, 2]).is_err());
-        assert!(Tensor::joined(&[], 0).is_err() && Tensor::joined(&[tensor.clone()], 2).is_err());
+        assert!(Tensor::joined(&[], 0).is_err() && Tensor::joined(std::slice::from_ref(&tensor), 2).is_err());
         assert!(Tensor::joined(&[tensor.clone(), counting(&[2, 2])], 0).is_err());
         assert!(Tensor::from_bytes("t", Dtype::F32, &[2], vec![0; 7]).is_err());
     }

@@ -221,9 +221,10 @@ fn shown(mapping: &Mappings, examples: &BTreeMap<usize, Move>) -> Result<String>
     let mut text = String::new();
     writeln!(text, "{}: {}", mapping.name(), mapping.description())?;
     writeln!(text, "source: {}\n", mapping.source())?;
-    let mut table = Table::new(["--weights", "names begin with"].map(|name| (name, Align::Left)));
+    let mut table = Table::new(["--weights", "in", "names begin with"].map(|name| (name, Align::Left)));
     for root in mapping.roots() {
-        table.row(vec![root.name().to_owned(), beginnings(root.paths(), root.prefixes())]);
+        let paths = alternatives(root.paths(), "the whole file");
+        table.row(vec![root.name().to_owned(), paths, alternatives(root.prefixes(), "anything")]);
     }
     writeln!(text, "{table}\nrules (that code base => the network)")?;
     for (index, rule) in mapping.rules().iter().enumerate() {
@@ -241,15 +242,10 @@ fn shown(mapping: &Mappings, examples: &BTreeMap<usize, Move>) -> Result<String>
     Ok(text)
 }
 
-/// Every path with every prefix, each once.
-fn beginnings(paths: &[String], prefixes: &[String]) -> String {
-    let all = paths.iter().flat_map(|path| {
-        let path = if path.is_empty() { String::new() } else { format!("{path}.") };
-        prefixes.iter().map(move |prefix| format!("{path}{prefix}"))
-    });
-    let all: Vec<String> =
-        all.map(|one| if one.is_empty() { "(anything)".to_owned() } else { one }).collect();
-    all.join(", ")
+/// Alternatives in order; the empty one needs a name.
+fn alternatives(texts: &[String], empty: &str) -> String {
+    let texts: Vec<&str> = texts.iter().map(|text| if text.is_empty() { empty } else { text }).collect();
+    texts.join(", ")
 }
 
 fn rules_document(mapping: &Mappings, examples: &BTreeMap<usize, Move>) -> Json {

@@ -65,7 +65,7 @@ impl IdentifyError {
     /// Everything that is in the way, tensor by tensor.
     pub fn problems(&self) -> &[Problem] {
         match self {
-            IdentifyError::Mapping { error: MappingError::Unexplained(all), .. } => &all.problems,
+            IdentifyError::Mapping { error, .. } => error.problems(),
             _ => &[],
         }
     }

@@ -199,10 +199,7 @@ impl<'a> Search<'a> {
                 true
             }
             Err(error) => {
-                let faults = match &error {
-                    MappingError::Unexplained(all) => all.problems.len(),
-                    _ => usize::MAX,
-                };
+                let faults = error.problems().len();
                 self.fail(Attempt { reading: Some(reading), error, explained: weights.explained, faults });
                 false
             }
@@ -237,10 +234,8 @@ impl<'a> Search<'a> {
                 if let (Some(reading), MappingError::Unexplained(all)) = (&reading, &mut error) {
                     reading.table.suggest(all, &reading.expected);
                 }
-                Err(IdentifyError::Mapping {
-                    network: reading.map(|reading| describe(&reading.model)),
-                    error,
-                })
+                let network = reading.map(|reading| describe(&reading.model));
+                Err(IdentifyError::Mapping { network, error })
             }
         }
     }

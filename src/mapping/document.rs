@@ -269,3 +269,19 @@ fn default(text: DefaultText) -> Result<DefaultRule, TableFault> {
         reason: text.reason,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the documentation is a table.
+    #[test]
+    fn the_documented_example_is_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/mapping.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (_, example) = text.split_once("```toml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let table = Table::parse(example, "docs/mapping.md").unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((table.rules.len(), table.roots.len(), table.defaults.len()), (3, 2, 1));
+    }
+}

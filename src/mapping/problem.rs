@@ -27,6 +27,16 @@ pub enum MappingError {
     Data(#[from] OperationError),
 }
 
+impl MappingError {
+    /// Everything that cannot be explained, where that is the reason.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            MappingError::Unexplained(all) => &all.problems,
+            _ => &[],
+        }
+    }
+}
+
 fn no_weights(table: &str, wanted: Option<&str>, present: &[String]) -> String {
     let what = wanted.map_or("weights".to_owned(), |name| format!("weights `{}`", printable(name)));
     let remedy = match present {

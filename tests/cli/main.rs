@@ -5,6 +5,7 @@
 mod convert;
 mod detect;
 mod inspect;
+mod mapping;
 mod readme;
 #[path = "../support/mod.rs"]
 mod support;

@@ -55,7 +55,9 @@ const SAMPLES: [&str; 3] =
 #[test]
 fn documents_show_real_output() {
     let mut count = 0;
-    for document in ["README.md", "docs/architecture.md", "docs/formats.md", "docs/security.md"] {
+    for document in
+        ["README.md", "docs/architecture.md", "docs/formats.md", "docs/mapping.md", "docs/security.md"]
+    {
         let sandbox = Sandbox::new();
         std::fs::create_dir_all(sandbox.path("samples/shapes")).unwrap();
         for sample in SAMPLES {
