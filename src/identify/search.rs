@@ -217,7 +217,8 @@ impl<'a> Search<'a> {
         if let Some(best) = self.best {
             return Ok(best);
         }
-        let example = self.tensors.first().map_or("", |tensor| tensor.name()).to_owned();
+        let example: String =
+            self.tensors.first().map_or("", |tensor| tensor.name()).chars().take(80).collect();
         let unknown = |nearest| IdentifyError::Unknown { tensors: self.tensors.len(), example, nearest };
         match self.closest {
             None => Err(unknown(None)),
