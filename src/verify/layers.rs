@@ -9,14 +9,13 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Tensor};
 
+use super::decoded::DECODED;
 use super::difference::Difference;
 use super::local::Local;
 use super::network::{Network, input_tensor};
 use super::recording::{Recorded, Recording, VerifyError};
-use crate::detect::{Decoded, decode, priors};
 use crate::graph::{Tap, Value};
-use crate::models::Head;
-use crate::runtime::{Element, NormStatistics, to_f64};
+use crate::runtime::{NormStatistics, to_f64};
 
 /// How many times our own largest rounding another implementation's may be: it adds in another order, with errors
 /// of the same size, and the largest of many is compared. PyTorch and ONNX Runtime reach 2.2 times.
@@ -102,9 +101,6 @@ impl Layer {
     }
 }
 
-/// Values that are computed from the raw output.
-pub(super) const DECODED: [&str; 4] = ["output.priors", "output.scores", "output.distances", "output.boxes"];
-
 /// Compares every recorded value with the network's, in the order in which data flows.
 ///
 /// # Errors
@@ -144,9 +140,6 @@ struct Comparison<'a> {
     recording: &'a Recording,
     known: HashMap<Value, Tensor>,
 }
-
-/// Decoded values with their shape.
-type Part = (Vec<f64>, Vec<usize>);
 
 /// Values of a run.
 type Run = HashMap<Value, Tensor>;
@@ -245,41 +238,11 @@ impl Comparison<'_> {
         Ok(layers)
     }
 
-    fn decode(&self, path: &str, single: &Tensor, double: &Tensor) -> Result<Option<Ours>, VerifyError> {
-        let single = self.decoded_part::<f32>(path, single)?;
-        let double = self.decoded_part::<f64>(path, double)?;
+    fn decode(&self, name: &str, single: &Tensor, double: &Tensor) -> Result<Option<Ours>, VerifyError> {
+        let single = self.network.decoded::<f32>(name, single)?;
+        let double = self.network.decoded::<f64>(name, double)?;
         let ours = single.zip(double);
         Ok(ours.map(|((single, _), (double, shape))| Ours { single, double, shape }))
-    }
-
-    /// One kind of decoded values of a batch, with their shape; nothing where the raw output does not decode.
-    fn decoded_part<T: Element>(&self, path: &str, raw: &Tensor) -> Result<Option<Part>, VerifyError> {
-        let head = self.network.model.facts(self.network.size).head;
-        let (images, points, _) = raw.dims3()?;
-        let numbers: Vec<T> = to_f64(raw)?.into_iter().map(T::of).collect();
-        let mut values = Vec::new();
-        for image in numbers.chunks((numbers.len() / images.max(1)).max(1)) {
-            let Ok(decoded) = decode(image, &head, self.network.size) else {
-                return Ok(None);
-            };
-            values.extend(self.part(path, &decoded, &head));
-        }
-        let columns = values.len() / (images * points).max(1);
-        Ok(Some((values, vec![images, points, columns])))
-    }
-
-    fn part<T: Element>(&self, path: &str, decoded: &Decoded<T>, head: &Head) -> Vec<f64> {
-        let wide = |values: &[T]| values.iter().map(|value| value.wide()).collect::<Vec<f64>>();
-        match path {
-            "output.scores" => wide(&decoded.scores),
-            "output.distances" => wide(decoded.distances.as_flattened()),
-            "output.boxes" => wide(decoded.boxes.as_flattened()),
-            // Upstream gives the stride twice, once per direction.
-            _ => priors::<T>(head, self.network.size)
-                .into_iter()
-                .flat_map(|[x, y, stride]| [x, y, stride, stride].map(Element::wide))
-                .collect(),
-        }
     }
 }
 

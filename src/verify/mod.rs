@@ -8,6 +8,7 @@
 //! - [`diagnose`] tries what usually goes wrong at the first layer that diverges;
 //! - [`Difference`] is the measure of all of them.
 
+mod decoded;
 mod diagnosis;
 mod difference;
 mod input;

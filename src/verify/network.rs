@@ -1,7 +1,11 @@
 //! The network to be verified.
 
+use std::collections::HashMap;
+use std::path::Path;
+
 use candle_core::{DType, Tensor};
 
+use super::decoded::DECODED;
 use super::recording::{Recording, VerifyError};
 use crate::graph::{Array, Graph, Weights};
 use crate::models::{Form, Model, Size};
@@ -44,23 +48,26 @@ impl Network {
     ///
     /// # Errors
     /// An operator that fails.
-    pub fn record(&self, file: &std::path::Path, input: &Array) -> Result<Recording, VerifyError> {
-        let mut values = std::collections::HashMap::new();
-        let mut failed = None;
-        let mut paths: std::collections::HashMap<_, Vec<&str>> = std::collections::HashMap::new();
-        for tap in self.graph.taps().iter().filter(|tap| tap.path != "input") {
-            paths.entry(tap.value).or_default().push(&tap.path);
-        }
+    pub fn record(&self, file: &Path, input: &Array) -> Result<Recording, VerifyError> {
+        let mut tensors = HashMap::new();
         let executor = self.executor(DType::F32, NormStatistics::Running);
-        executor.observe(&input_tensor(input)?, |value, tensor| {
-            for path in paths.get(&value).into_iter().flatten() {
-                match to_array(tensor) {
-                    Ok(array) => drop(values.insert((*path).to_owned(), array)),
-                    Err(error) => failed = Some(error),
-                }
-            }
+        let outputs = executor.observe(&input_tensor(input)?, |value, tensor| {
+            tensors.insert(value, tensor.clone());
         })?;
-        failed.map_or_else(|| Ok(Recording::of_run(file, input.clone(), values)), |error| Err(error.into()))
+        let mut values = HashMap::new();
+        for tap in self.graph.taps().iter().filter(|tap| tap.path != "input") {
+            if let Some(tensor) = tensors.get(&tap.value) {
+                values.insert(tap.path.clone(), to_array(tensor)?);
+            }
+        }
+        for name in DECODED {
+            let raw = outputs.get("preds").map(|raw| self.decoded::<f32>(name, raw)).transpose()?;
+            if let Some((numbers, shape)) = raw.flatten() {
+                let data = numbers.into_iter().map(|number| number as f32).collect();
+                values.insert(name.to_owned(), Array { shape, data });
+            }
+        }
+        Ok(Recording::of_run(file, input.clone(), values))
     }
 }
 

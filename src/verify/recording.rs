@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor};
 use converters::{Checkpoint, printable};
 use serde_json::Value as Json;
 
-use super::layers::DECODED;
+use super::decoded::DECODED;
 use crate::graph::{Array, Graph, GraphError};
 use crate::identify::array;
 use crate::runtime::RuntimeError;

@@ -1,0 +1,189 @@
+//! `port verify`: is this the same detector, and if not, where and why does it differ?
+
+mod findings;
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use converters::Checkpoint;
+use serde_json::json;
+
+use self::findings::{Findings, first_diverging};
+use super::size::ImageSize;
+use super::{Report, Usage};
+use crate::detect::{preprocess, read_image};
+use crate::graph::Array;
+use crate::identify::{Loaded, Request, load, load_from};
+use crate::models::Size;
+use crate::report::{count, number};
+use crate::verify::{
+    Cause, Layer, Network, Recording, compare_input, compare_layers, compare_weights, diagnose,
+};
+
+/// Arguments of `port verify`.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The checkpoint to be verified
+    #[arg(value_name = "A")]
+    checkpoint: PathBuf,
+    /// What it is compared with: another checkpoint of the same network, or a recording of what the original
+    /// computed (samples/record_torch.py makes one); without it, A is only checked by itself
+    #[arg(value_name = "B")]
+    original: Option<PathBuf>,
+    /// A picture: with a recording, its input is compared with ours of this picture; with a checkpoint, both are
+    /// run on it
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// A file with the tensor `input`, for a recording that has none
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    input: Option<PathBuf>,
+    /// Size of the input on which two checkpoints are run; by default the family's usual one
+    #[arg(long, value_name = "SIZE")]
+    image_size: Option<ImageSize>,
+    /// List every layer
+    #[arg(long)]
+    all: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Verify {
+    pub(super) fn run(&self) -> Result<Report> {
+        let ours = load(&self.checkpoint, Request::default())?;
+        let Some(original) = &self.original else {
+            return self.alone(&ours);
+        };
+        let original = converters::open(original)?;
+        let (theirs, findings) = if Recording::is_in(&original) || self.input.is_some() {
+            (
+                format!("recording, {} tensors", count(original.tensors().len() as u64)),
+                self.recording(&ours, &original)?,
+            )
+        } else {
+            let theirs = load_from(&original, Request::default())?;
+            (theirs.description.clone(), self.pair(&ours, &theirs)?)
+        };
+        let mut text = format!("A      {}: {}\n", ours.file.display(), ours.description);
+        writeln!(text, "B      {}: {theirs}", original.path().display())?;
+        write!(text, "{}", findings.text(self.all)?)?;
+        Ok(Report { text, json: findings.document(&ours, original.path()), answer: findings.is_equal() })
+    }
+
+    /// Without anything to compare with: the file is explained, and its numbers are numbers.
+    fn alone(&self, ours: &Loaded) -> Result<Report> {
+        let size = self.size(ours);
+        let network = Network::new(&ours.model, &ours.weights, [1, 3, size.height, size.width])?;
+        let input = self.picture(ours, size)?.unwrap_or_else(|| noise(size));
+        let recording = network.record(&ours.file, &input)?;
+        let layers = compare_layers(&network, &recording)?;
+        let odd =
+            layers.iter().find(|layer| !layer.total.max_abs.is_finite() || layer.total.relative.is_nan());
+        let noise = layers.iter().map(|layer| layer.total.relative).fold(0.0, f64::max);
+        let mut text = format!("A      {}: {}\n", ours.file.display(), ours.description);
+        writeln!(
+            text,
+            "every tensor is explained; {} layers run in f32 and f64 differ by at most {} of their largest magnitude",
+            layers.len(),
+            number(noise)
+        )?;
+        if let Some(layer) = odd {
+            writeln!(text, "{}: the values are not all numbers", layer.path)?;
+        }
+        let json = json!({
+            "a": ours.file.display().to_string(),
+            "network": ours.description,
+            "equal": odd.is_none(),
+            "layers": layers.len(),
+            "rounding": noise,
+            "not_finite": odd.map(|layer| layer.path.clone()),
+        });
+        Ok(Report { text, json, answer: odd.is_none() })
+    }
+
+    fn recording(&self, ours: &Loaded, original: &Checkpoint) -> Result<Findings> {
+        let input = self.input.as_ref().map(converters::open).transpose()?;
+        let recording = Recording::read(original, input.as_ref())?;
+        let network = network(ours, recording.input())?;
+        let layers = compare_layers(&network, &recording)?;
+        let [.., height, width] = recording.input().shape[..] else {
+            return Ok(Findings::default());
+        };
+        let picture = self.picture(ours, Size { width, height })?;
+        Ok(Findings {
+            weights: None,
+            input: picture.map(|picture| compare_input(&picture, recording.input())),
+            cause: cause(&network, &recording, &layers)?,
+            unknown: recording.unknown(network.graph()),
+            layers,
+        })
+    }
+
+    fn pair(&self, ours: &Loaded, theirs: &Loaded) -> Result<Findings> {
+        if ours.model.without_auxiliary() != theirs.model.without_auxiliary() {
+            let (a, b) = (ours.model.name(), theirs.model.name());
+            let message = format!(
+                "A is {a} with {} classes, B is {b} with {}: they have no layers in common",
+                ours.model.classes(),
+                theirs.model.classes()
+            );
+            return Err(Usage(message).into());
+        }
+        let size = self.size(ours);
+        let input = self.picture(ours, size)?.unwrap_or_else(|| noise(size));
+        // Only what both have is compared.
+        let model = if theirs.model.has_auxiliary() { &ours.model } else { &theirs.model };
+        let shape = [1, 3, size.height, size.width];
+        let network = Network::new(model, &ours.weights, shape)?;
+        let original = Network::new(model, &theirs.weights, shape)?;
+        let recording = original.record(&theirs.file, &input)?;
+        let layers = compare_layers(&network, &recording)?;
+        Ok(Findings {
+            weights: Some(compare_weights(network.graph(), &ours.weights, &theirs.weights)?),
+            input: None,
+            cause: cause(&network, &recording, &layers)?,
+            unknown: Vec::new(),
+            layers,
+        })
+    }
+
+    fn size(&self, ours: &Loaded) -> Size {
+        let usual = ours.model.usual_size();
+        self.image_size.map_or(usual, |size| Size { width: size.width, height: size.height })
+    }
+
+    /// The network's input for the picture that was given.
+    fn picture(&self, ours: &Loaded, size: Size) -> Result<Option<Array>> {
+        let Some(file) = &self.image else {
+            return Ok(None);
+        };
+        let data = preprocess(&read_image(file)?, &ours.model.facts(size).preprocessing);
+        Ok(Some(Array { shape: vec![1, 3, size.height, size.width], data }))
+    }
+}
+
+fn network(ours: &Loaded, input: &Array) -> Result<Network> {
+    let shape = <[usize; 4]>::try_from(input.shape.clone());
+    let shape = shape.map_err(|shape| Usage(format!("the input {shape:?} is no batch of pictures")))?;
+    Ok(Network::new(&ours.model, &ours.weights, shape)?)
+}
+
+fn cause(network: &Network, recording: &Recording, layers: &[Layer]) -> Result<Option<Cause>> {
+    let first = first_diverging(layers);
+    Ok(first.map(|layer| diagnose(network, recording, layer)).transpose()?.flatten())
+}
+
+/// A picture without any pattern, the same in every run, in the range of normalised pictures.
+fn noise(size: Size) -> Array {
+    let shape = vec![1, 3, size.height, size.width];
+    let mut state = 1_u64;
+    let mut next = || {
+        // Knuth's MMIX generator; the upper bits are the good ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1_u64 << 22) as f32 - 2.0
+    };
+    let data = (0..shape.iter().product::<usize>()).map(|_| next()).collect();
+    Array { shape, data }
+}
