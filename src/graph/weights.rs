@@ -61,7 +61,7 @@ impl Weights {
         Err(GraphError::Mismatch { name: name.clone(), expected, found })
     }
 
-    /// Values from a rule that gives the number at a position of a parameter; constants keep theirs.
+    /// Values from a rule that gives the numbers of a parameter; constants keep theirs.
     pub fn fill(graph: &Graph, mut rule: impl FnMut(&Parameter) -> Vec<f32>) -> Weights {
         let mut weights = Weights::default();
         for parameter in graph.parameters() {

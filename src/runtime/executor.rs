@@ -67,7 +67,7 @@ impl Outputs {
     }
 }
 
-/// Runs a graph with its parameters, on any shape of input that the graph was written for.
+/// Runs a graph with its parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct Executor<'a> {
     graph: &'a Graph,

@@ -129,6 +129,13 @@ impl Recording {
         &self.input
     }
 
+    /// The first module of `graph` some of whose recorded values are infinite or no numbers.
+    pub fn not_finite<'g>(&self, graph: &'g Graph) -> Option<&'g str> {
+        let is_odd = |value: &Recorded| value.data.iter().any(|number| !number.is_finite());
+        let odd = graph.taps().iter().find(|tap| self.values.get(&tap.path).is_some_and(is_odd));
+        odd.map(|tap| tap.path.as_str())
+    }
+
     /// Names in the file of values that are neither those of `graph` nor decoded from its outputs.
     pub fn unknown(&self, graph: &Graph) -> Vec<String> {
         let taps: HashSet<&str> = graph.taps().iter().map(|tap| tap.path.as_str()).collect();

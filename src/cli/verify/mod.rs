@@ -11,6 +11,7 @@ use converters::Checkpoint;
 use serde_json::json;
 
 use self::findings::{Findings, first_diverging};
+use super::network::find_table;
 use super::size::ImageSize;
 use super::{Report, Usage};
 use crate::detect::{preprocess, read_image};
@@ -42,6 +43,15 @@ pub(super) struct Verify {
     /// Size of the input on which two checkpoints are run; by default the family's usual one
     #[arg(long, value_name = "SIZE")]
     image_size: Option<ImageSize>,
+    /// The set of weights to take from A where it has several: `avg`, `model`, `ema`
+    #[arg(long, value_name = "NAME")]
+    weights: Option<String>,
+    /// The set of weights to take from B
+    #[arg(long, value_name = "NAME")]
+    weights_b: Option<String>,
+    /// The mapping table for A, a file or one that port mapping list names; by default the built-in one that fits
+    #[arg(long, value_name = "TABLE")]
+    mapping: Option<String>,
     /// List every layer
     #[arg(long)]
     all: bool,
@@ -52,7 +62,9 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(&self) -> Result<Report> {
-        let ours = load(&self.checkpoint, Request::default())?;
+        let table = self.mapping.as_deref().map(find_table).transpose()?;
+        let request = Request { table: table.as_deref(), weights: self.weights.as_deref(), model: None };
+        let ours = load(&self.checkpoint, request)?;
         let Some(original) = &self.original else {
             return self.alone(&ours);
         };
@@ -63,7 +75,11 @@ impl Verify {
                 self.recording(&ours, &original)?,
             )
         } else {
-            let theirs = load_from(&original, Request::default())?;
+            let request = Request { weights: self.weights_b.as_deref(), ..Request::default() };
+            let theirs = load_from(&original, request)?;
+            if ours.model.without_auxiliary() != theirs.model.without_auxiliary() {
+                return Ok(other_network(&ours, &theirs));
+            }
             (theirs.description.clone(), self.pair(&ours, &theirs)?)
         };
         let mut text = format!("A      {}: {}\n", ours.file.display(), ours.description);
@@ -79,8 +95,7 @@ impl Verify {
         let input = self.picture(ours, size)?.unwrap_or_else(|| noise(size));
         let recording = network.record(&ours.file, &input)?;
         let layers = compare_layers(&network, &recording)?;
-        let odd =
-            layers.iter().find(|layer| !layer.total.max_abs.is_finite() || layer.total.relative.is_nan());
+        let odd = recording.not_finite(network.graph());
         let noise = layers.iter().map(|layer| layer.total.relative).fold(0.0, f64::max);
         let mut text = format!("A      {}: {}\n", ours.file.display(), ours.description);
         writeln!(
@@ -89,8 +104,11 @@ impl Verify {
             layers.len(),
             number(noise)
         )?;
-        if let Some(layer) = odd {
-            writeln!(text, "{}: the values are not all numbers", layer.path)?;
+        if let Some(path) = odd {
+            writeln!(
+                text,
+                "not all values are finite, first in {path}: look at the parameters of that module"
+            )?;
         }
         let json = json!({
             "a": ours.file.display().to_string(),
@@ -98,7 +116,7 @@ impl Verify {
             "equal": odd.is_none(),
             "layers": layers.len(),
             "rounding": noise,
-            "not_finite": odd.map(|layer| layer.path.clone()),
+            "not_finite": odd,
         });
         Ok(Report { text, json, answer: odd.is_none() })
     }
@@ -122,15 +140,6 @@ impl Verify {
     }
 
     fn pair(&self, ours: &Loaded, theirs: &Loaded) -> Result<Findings> {
-        if ours.model.without_auxiliary() != theirs.model.without_auxiliary() {
-            let (a, b) = (ours.model.name(), theirs.model.name());
-            let message = format!(
-                "A is {a} with {} classes, B is {b} with {}: they have no layers in common",
-                ours.model.classes(),
-                theirs.model.classes()
-            );
-            return Err(Usage(message).into());
-        }
         let size = self.size(ours);
         let input = self.picture(ours, size)?.unwrap_or_else(|| noise(size));
         // Only what both have is compared.
@@ -168,6 +177,22 @@ fn network(ours: &Loaded, input: &Array) -> Result<Network> {
     let shape = <[usize; 4]>::try_from(input.shape.clone());
     let shape = shape.map_err(|shape| Usage(format!("the input {shape:?} is no batch of pictures")))?;
     Ok(Network::new(&ours.model, &ours.weights, shape)?)
+}
+
+/// The answer for two networks that have no layers in common.
+fn other_network(ours: &Loaded, theirs: &Loaded) -> Report {
+    let line = |side: &str, loaded: &Loaded| {
+        format!("{side}      {}: {}\n", loaded.file.display(), loaded.description)
+    };
+    let text = format!("{}{}\nnot equal: these are different networks\n", line("A", ours), line("B", theirs));
+    let json = json!({
+        "a": ours.file.display().to_string(),
+        "b": theirs.file.display().to_string(),
+        "network": ours.description,
+        "other_network": theirs.description,
+        "equal": false,
+    });
+    Report { text, json, answer: false }
 }
 
 fn cause(network: &Network, recording: &Recording, layers: &[Layer]) -> Result<Option<Cause>> {
