@@ -21,7 +21,7 @@ pub enum RuntimeError {
     #[error(transparent)]
     Graph(#[from] GraphError),
     /// An operator that failed.
-    #[error("{module}: {source}")]
+    #[error("{module}: {}", plain(source))]
     Operator {
         /// Path of the module.
         module: String,
@@ -29,7 +29,7 @@ pub enum RuntimeError {
         source: candle_core::Error,
     },
     /// Something outside any operator that failed.
-    #[error(transparent)]
+    #[error("{}", plain(.0))]
     Tensor(#[from] candle_core::Error),
     /// An input of another shape than the graph was written for, or too few of them.
     #[error("the network was built for an input {expected:?} and was given {found:?}")]
@@ -45,6 +45,14 @@ pub enum RuntimeError {
         /// Path of the module.
         module: String,
     },
+}
+
+/// candle's error without the backtrace that it may carry along.
+pub fn plain(error: &candle_core::Error) -> &candle_core::Error {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => plain(inner),
+        other => other,
+    }
 }
 
 /// Where batch norms take their statistics from.
@@ -103,27 +111,17 @@ impl<'a> Executor<'a> {
         input: &Tensor,
         mut observer: impl FnMut(Value, &Tensor),
     ) -> Result<Outputs, RuntimeError> {
-        let mut uses = self.graph.uses();
-        let mut values: Vec<Option<Tensor>> = vec![None; self.graph.nodes().len()];
+        let mut run = self.start(input);
         for (value, node) in self.graph.values() {
-            let result = match node.op {
-                Op::Input => self.checked(node, input)?,
-                _ => self.apply(node, &self.taken(node, &values)?)?,
-            };
-            observer(value, &result);
-            for used in &node.inputs {
-                release(&mut uses, &mut values, *used);
-            }
-            if uses.get(value.index()).is_some_and(|uses| *uses > 0)
-                && let Some(slot) = values.get_mut(value.index())
-            {
-                *slot = Some(result);
-            }
+            observer(value, &run.step(value, node)?);
         }
-        let output = |(name, value): &(String, Value)| {
-            values.get(value.index()).cloned().flatten().map(|tensor| (name.clone(), tensor))
-        };
-        Ok(Outputs(self.graph.outputs().iter().filter_map(output).collect()))
+        Ok(run.finish())
+    }
+
+    /// Begins a run that goes on node by node.
+    pub fn start(&self, input: &Tensor) -> Run<'a> {
+        let values = vec![None; self.graph.nodes().len()];
+        Run { executor: *self, input: input.clone(), uses: self.graph.uses(), values }
     }
 
     fn checked(&self, node: &Node, input: &Tensor) -> Result<Tensor, RuntimeError> {
@@ -201,6 +199,46 @@ impl<'a> Executor<'a> {
     }
 }
 
+/// A run in progress.
+#[derive(Debug)]
+pub struct Run<'a> {
+    executor: Executor<'a>,
+    input: Tensor,
+    /// How often each value is still to be used.
+    uses: Vec<usize>,
+    values: Vec<Option<Tensor>>,
+}
+
+impl Run<'_> {
+    /// Computes the next node of [`Graph::values`], and frees what it was the last to use.
+    ///
+    /// # Errors
+    /// As [`Executor::run`], and a node out of order.
+    pub fn step(&mut self, value: Value, node: &Node) -> Result<Tensor, RuntimeError> {
+        let result = match node.op {
+            Op::Input => self.executor.checked(node, &self.input)?,
+            _ => self.executor.apply(node, &self.executor.taken(node, &self.values)?)?,
+        };
+        for used in &node.inputs {
+            release(&mut self.uses, &mut self.values, *used);
+        }
+        if self.uses.get(value.index()).is_some_and(|uses| *uses > 0)
+            && let Some(slot) = self.values.get_mut(value.index())
+        {
+            *slot = Some(result.clone());
+        }
+        Ok(result)
+    }
+
+    /// The outputs, once every node was computed.
+    pub fn finish(self) -> Outputs {
+        let output = |(name, value): &(String, Value)| {
+            self.values.get(value.index()).cloned().flatten().map(|tensor| (name.clone(), tensor))
+        };
+        Outputs(self.executor.graph.outputs().iter().filter_map(output).collect())
+    }
+}
+
 /// old * (1 - momentum) + new * momentum
 fn blend(variable: &Var, new: impl Iterator<Item = f64>, momentum: f64) -> candle_core::Result<()> {
     let old = to_f64(variable)?;
@@ -251,7 +289,7 @@ fn unary(node: &Node, x: &Tensor, parameters: &[&Tensor]) -> candle_core::Result
 
 fn release(uses: &mut [usize], values: &mut [Option<Tensor>], value: Value) {
     if let Some(count) = uses.get_mut(value.index()) {
-        *count -= 1;
+        *count = count.saturating_sub(1);
         if *count == 0
             && let Some(slot) = values.get_mut(value.index())
         {

@@ -15,6 +15,6 @@ mod parameters;
 mod tensors;
 
 pub use element::Element;
-pub use executor::{Executor, NormStatistics, Outputs, RuntimeError};
+pub use executor::{Executor, NormStatistics, Outputs, Run, RuntimeError, plain};
 pub use parameters::Parameters;
 pub use tensors::{array_tensor, image_tensor, to_array, to_f64};

@@ -8,11 +8,12 @@ use candle_core::{DType, Tensor};
 
 use super::difference::Difference;
 use super::input::{reversed_channels, swapped_sides};
-use super::layers::{Layer, known};
+use super::layers::{Layer, Verdict, known};
 use super::local::Local;
 use super::network::{Network, input_tensor};
 use super::recording::{Recorded, Recording, VerifyError};
-use crate::graph::{Activation, Array, Op, ResizeMode, Value};
+use super::weights::WeightDifference;
+use crate::graph::{Activation, Array, Node, Op, ResizeMode, Value};
 use crate::runtime::{NormStatistics, to_f64};
 
 /// A likely cause.
@@ -24,8 +25,15 @@ pub enum Cause {
     Sides,
     /// The recorded value has its rows and columns swapped.
     SwappedValue,
+    /// Both have: everything was recorded as `[N, C, W, H]`.
+    SwappedRecording,
     /// The original's batch norms used the statistics of the batch.
     BatchStatistics,
+    /// The two sides have other weights in this layer.
+    Weights {
+        /// The parameters.
+        parameters: Vec<String>,
+    },
     /// The original computes another operator.
     Operator {
         /// What our network computes.
@@ -61,6 +69,10 @@ impl fmt::Display for Cause {
                 f.write_str("it agrees when rows and columns of the recorded input are swapped: height for width")
             }
             Cause::SwappedValue => f.write_str("it agrees when rows and columns of the recorded value are swapped"),
+            Cause::SwappedRecording => f.write_str(
+                "it agrees when rows and columns are swapped in the recorded input and value: [N, C, W, H]",
+            ),
+            Cause::Weights { parameters } => write!(f, "the weights differ: {}", some_of(parameters)),
             Cause::BatchStatistics => f.write_str(
                 "it agrees when batch norms use the statistics of the batch: the original was in training mode",
             ),
@@ -72,20 +84,32 @@ impl fmt::Display for Cause {
             ),
             Cause::SomeChannels { first, differing, of, parameters } => {
                 write!(f, "{differing} of {of} channels differ, the first is channel {first}: ")?;
-                write!(f, "look at {}", parameters.join(", "))
+                write!(f, "look at {}", some_of(parameters))
             }
         }
     }
 }
 
-/// What explains that `layer` diverges, if anything that usually goes wrong does.
+/// The first few names, and how many there are.
+fn some_of(names: &[String]) -> String {
+    match names {
+        [first, second, third, _, _, ..] => {
+            format!("{first}, {second}, {third}, ... ({} in all)", names.len())
+        }
+        names => names.join(", "),
+    }
+}
+
+/// What explains that `layer` diverges, if anything that usually goes wrong does. `changed` are the parameters in
+/// which the two sides are known to differ.
 ///
 /// # Errors
-/// A network that cannot be run.
+/// A recording that cannot be compared.
 pub fn diagnose(
     network: &Network,
     recording: &Recording,
     layer: &Layer,
+    changed: &[WeightDifference],
 ) -> Result<Option<Cause>, VerifyError> {
     let tap = network.graph.taps().iter().find(|tap| tap.path == layer.path);
     let recorded = recording.values.get(&layer.path);
@@ -94,15 +118,12 @@ pub fn diagnose(
     };
     let suspect =
         Suspect { network, recording, layer, recorded, value: tap.value, known: known(network, recording)? };
-    if let Some(cause) = suspect.value_altered() {
-        return Ok(Some(cause));
-    }
-    for attempt in [Suspect::input, Suspect::statistics, Suspect::operators, Suspect::channels] {
-        if let Some(cause) = attempt(&suspect)? {
-            return Ok(Some(cause));
-        }
-    }
-    Ok(None)
+    Ok(match layer.verdict {
+        // The layer itself is right.
+        Verdict::Equal | Verdict::Inherited => None,
+        Verdict::Shape => suspect.swaps()?,
+        Verdict::Diverges => suspect.diagnose(changed)?,
+    })
 }
 
 struct Suspect<'a> {
@@ -114,134 +135,161 @@ struct Suspect<'a> {
     known: HashMap<Value, Tensor>,
 }
 
-type Attempt = Result<Option<Cause>, VerifyError>;
-
 impl Suspect<'_> {
-    /// The layer's value with one thing other than it is.
+    fn diagnose(&self, changed: &[WeightDifference]) -> Result<Option<Cause>, VerifyError> {
+        let parameters = self.parameters();
+        let differ = |name: &String| changed.iter().any(|weight| weight.name == *name);
+        let changed: Vec<String> = parameters.into_iter().filter(differ).collect();
+        if !changed.is_empty() {
+            return Ok(Some(Cause::Weights { parameters: changed }));
+        }
+        if let Some(cause) = self.swaps()? {
+            return Ok(Some(cause));
+        }
+        let cause = self.channel_order()?.or_else(|| self.statistics()).or_else(|| self.operators());
+        cause.map_or_else(|| self.channels(), |cause| Ok(Some(cause)))
+    }
+
+    fn local<'l>(
+        &'l self,
+        known: &'l HashMap<Value, Tensor>,
+        instead: &'l dyn Fn(&Op) -> Option<Op>,
+    ) -> Local<'l> {
+        Local { graph: &self.network.graph, known, instead }
+    }
+
+    fn steps(&self) -> Vec<&Node> {
+        let values = self.local(&self.known, &|_| None).steps(self.value);
+        values.into_iter().filter_map(|value| self.network.graph.node(value)).collect()
+    }
+
+    /// The layer's value with one thing other than it is. What cannot be computed so explains nothing.
     fn with(
         &self,
         known: &HashMap<Value, Tensor>,
         statistics: NormStatistics,
         instead: &dyn Fn(&Op) -> Option<Op>,
-    ) -> Result<Option<Vec<f64>>, VerifyError> {
-        let local = Local { graph: &self.network.graph, known, instead };
+    ) -> Option<Tensor> {
         let executor = self.network.executor(DType::F64, statistics);
-        Ok(local.value(&executor, self.value)?.map(|tensor| to_f64(&tensor)).transpose()?)
+        self.local(known, instead).value(&executor, self.value).ok().flatten()
     }
 
-    /// Whether values are the recorded ones.
-    fn agrees(&self, ours: &[f64]) -> bool {
-        let sampled = ours.iter().step_by(self.recorded.step).copied();
-        let theirs = self.recorded.data.iter().map(|value| f64::from(*value));
-        self.layer.local_tolerance.share(&Difference::between(sampled, theirs)) <= 1.0
-    }
-
-    fn value_altered(&self) -> Option<Cause> {
-        let recorded = Array { shape: self.recorded.shape.clone(), data: self.recorded.data.clone() };
-        let swapped = swapped_sides(&recorded);
-        if recorded.shape.len() != 4 || swapped.shape != self.layer.shape || self.recorded.step != 1 {
-            return None;
-        }
-        let ours = self.with(&self.known, NormStatistics::Running, &|_| None).ok().flatten()?;
-        let theirs = swapped.data.iter().map(|value| f64::from(*value));
-        // There is no tolerance for a value that has no shape in common with ours.
-        (Difference::between(ours, theirs).rms < SAME_VALUE).then_some(Cause::SwappedValue)
-    }
-
-    fn input(&self) -> Attempt {
-        let local = Local { graph: &self.network.graph, known: &self.known, instead: &|_| None };
-        if !local.sees_input(self.value) {
+    /// The layer's value when the network is fed with something else; `None` when it does not see the input.
+    fn fed_with(&self, input: &Array) -> candle_core::Result<Option<Tensor>> {
+        if !self.local(&self.known, &|_| None).sees_input(self.value) {
             return Ok(None);
         }
-        let input = &self.recording.input;
-        let altered = [(Cause::Channels, reversed_channels(input)), (Cause::Sides, swapped_sides(input))];
-        for (cause, altered) in altered.into_iter().filter(|(_, altered)| altered.shape == input.shape) {
-            let mut known = self.known.clone();
-            for value in self.network.graph.inputs() {
-                known.insert(*value, input_tensor(&altered)?);
-            }
-            let ours = self.with(&known, NormStatistics::Running, &|_| None)?;
-            if ours.is_some_and(|ours| self.agrees(&ours)) {
-                return Ok(Some(cause));
-            }
+        let mut known = self.known.clone();
+        for value in self.network.graph.inputs() {
+            known.insert(*value, input_tensor(input)?);
         }
-        Ok(None)
+        Ok(self.with(&known, NormStatistics::Running, &|_| None))
     }
 
-    fn statistics(&self) -> Attempt {
-        let ours = self.with(&self.known, NormStatistics::Batch, &|_| None)?;
-        Ok(ours.is_some_and(|ours| self.agrees(&ours)).then_some(Cause::BatchStatistics))
+    /// Whether a value is the recorded one, or `recorded` in place of it.
+    fn agrees(&self, ours: &Tensor, recorded: &Tensor) -> bool {
+        let is_sample = self.recorded.step > 1;
+        let (Ok(values), Ok(theirs)) = (to_f64(ours), to_f64(recorded)) else {
+            return false;
+        };
+        let sampled: Vec<f64> = values.into_iter().step_by(self.recorded.step).collect();
+        if sampled.len() != theirs.len() || (!is_sample && ours.dims() != recorded.dims()) {
+            return false;
+        }
+        let difference = Difference::between(sampled, theirs);
+        match self.layer.verdict {
+            // There is no tolerance for a value that has no shape in common with ours.
+            Verdict::Shape => difference.rms < SAME_VALUE,
+            _ => self.layer.local_tolerance.share(&difference) <= 1.0,
+        }
+    }
+
+    /// Rows for columns: in the input, in the value, in both.
+    fn swaps(&self) -> Result<Option<Cause>, VerifyError> {
+        let recorded = &self.recorded.tensor;
+        let swapped = match recorded.dims() {
+            [_, _, _, _] => Some(recorded.transpose(2, 3)?.contiguous()?),
+            _ => None,
+        };
+        let fed = self.fed_with(&swapped_sides(&self.recording.input))?;
+        if fed.as_ref().is_some_and(|ours| self.agrees(ours, recorded)) {
+            return Ok(Some(Cause::Sides));
+        }
+        let Some(swapped) = swapped else { return Ok(None) };
+        if fed.is_some_and(|ours| self.agrees(&ours, &swapped)) {
+            return Ok(Some(Cause::SwappedRecording));
+        }
+        let ours = self.with(&self.known, NormStatistics::Running, &|_| None);
+        Ok(ours.is_some_and(|ours| self.agrees(&ours, &swapped)).then_some(Cause::SwappedValue))
+    }
+
+    fn channel_order(&self) -> Result<Option<Cause>, VerifyError> {
+        let ours = self.fed_with(&reversed_channels(&self.recording.input))?;
+        Ok(ours.is_some_and(|ours| self.agrees(&ours, &self.recorded.tensor)).then_some(Cause::Channels))
+    }
+
+    fn statistics(&self) -> Option<Cause> {
+        let has_norm = self.steps().iter().any(|node| matches!(node.op, Op::BatchNorm { .. }));
+        let ours = has_norm.then(|| self.with(&self.known, NormStatistics::Batch, &|_| None)).flatten()?;
+        self.agrees(&ours, &self.recorded.tensor).then_some(Cause::BatchStatistics)
     }
 
     /// Every operator of one kind in the layer replaced by one that it is often mistaken for.
-    fn operators(&self) -> Attempt {
-        let local = Local { graph: &self.network.graph, known: &self.known, instead: &|_| None };
-        let steps = local.steps(self.value);
+    fn operators(&self) -> Option<Cause> {
         let mut tried: Vec<&Op> = Vec::new();
-        for op in steps.iter().filter_map(|value| Some(&self.network.graph.node(*value)?.op)) {
+        for op in self.steps().into_iter().map(|node| &node.op) {
             if tried.contains(&op) {
                 continue;
             }
             tried.push(op);
-            for other in mistaken_for(op) {
-                let ours = self
-                    .with(&self.known, NormStatistics::Running, &|now| (now == op).then(|| other.clone()))?;
-                if ours.is_some_and(|ours| self.agrees(&ours)) {
-                    return Ok(Some(Cause::Operator { ours: described(op), theirs: described(&other) }));
-                }
+            let agrees = |other: &Op| {
+                let instead = |now: &Op| (now == op).then(|| other.clone());
+                let ours = self.with(&self.known, NormStatistics::Running, &instead);
+                ours.is_some_and(|ours| self.agrees(&ours, &self.recorded.tensor))
+            };
+            if let Some(other) = mistaken_for(op).into_iter().find(agrees) {
+                return Some(Cause::Operator { ours: described(op), theirs: described(&other) });
             }
         }
-        Ok(None)
+        None
     }
 
-    /// Channels whose own error is beyond the tolerance.
-    fn channels(&self) -> Attempt {
-        let Some(ours) = self.with(&self.known, NormStatistics::Running, &|_| None)? else {
-            return Ok(None);
-        };
+    /// Channels whose own error is beyond the tolerance; all of them by a little is another matter.
+    fn channels(&self) -> Result<Option<Cause>, VerifyError> {
         let [_, channels, height, width] = self.layer.shape[..] else {
             return Ok(None);
         };
-        if self.recorded.step != 1 || self.recorded.shape != self.layer.shape {
+        let ours = self.with(&self.known, NormStatistics::Running, &|_| None);
+        let (Some(ours), Some(theirs)) = (ours, self.recorded.whole()) else {
             return Ok(None);
-        }
-        let largest = self.recorded.data.iter().fold(0.0_f64, |largest, v| largest.max(f64::from(v.abs())));
+        };
+        let (ours, theirs) = (to_f64(&ours)?, to_f64(theirs)?);
+        let largest = theirs.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
         let allowed = self.layer.local_tolerance.relative * largest;
-        let mut differs = vec![false; channels];
         let area = (height * width).max(1);
-        let planes = ours.chunks(area).zip(self.recorded.data.chunks(area));
-        for (plane, (ours, theirs)) in planes.enumerate() {
-            let off = ours.iter().zip(theirs).any(|(a, b)| (a - f64::from(*b)).abs() > allowed);
-            if let Some(flag) = differs.get_mut(plane % channels).filter(|_| off) {
-                *flag = true;
-            }
-        }
-        let differing = differs.iter().filter(|differs| **differs).count();
-        let first = differs.iter().position(|differs| *differs);
-        let cause = first.map(|first| Cause::SomeChannels {
-            first,
-            differing,
-            of: channels,
-            parameters: self.parameters(),
-        });
+        let is_off =
+            |(ours, theirs): (&[f64], &[f64])| ours.iter().zip(theirs).any(|(a, b)| (a - b).abs() > allowed);
+        let planes: Vec<bool> = ours.chunks(area).zip(theirs.chunks(area)).map(is_off).collect();
+        let differs = |channel: usize| planes.iter().skip(channel).step_by(channels).any(|off| *off);
+        let differing: Vec<usize> = (0..channels).filter(|channel| differs(*channel)).collect();
         let rms = self.layer.local.unwrap_or(self.layer.total).rms;
-        if differing == channels && rms < LOW_PRECISION {
-            return Ok(Some(Cause::LowPrecision { rms }));
-        }
-        Ok(cause.filter(|_| differing < channels))
+        Ok(match differing[..] {
+            [first, ..] if differing.len() < channels => Some(Cause::SomeChannels {
+                first,
+                differing: differing.len(),
+                of: channels,
+                parameters: self.parameters(),
+            }),
+            [_, ..] if rms < LOW_PRECISION => Some(Cause::LowPrecision { rms }),
+            _ => None,
+        })
     }
 
+    /// Parameters of the layer.
     fn parameters(&self) -> Vec<String> {
-        let local = Local { graph: &self.network.graph, known: &self.known, instead: &|_| None };
         let graph = &self.network.graph;
-        let steps = local.steps(self.value);
-        let nodes = steps.iter().filter_map(|value| graph.node(*value));
-        let ids = nodes.flat_map(|node| &node.parameters);
-        let names: Vec<String> = ids.filter_map(|id| Some(graph.parameter(*id)?.name.clone())).collect();
-        match names.len() {
-            0..=4 => names,
-            count => names.into_iter().take(3).chain([format!("... ({count} in all)")]).collect(),
-        }
+        let ids = self.steps().into_iter().flat_map(|node| &node.parameters);
+        ids.filter_map(|id| Some(graph.parameter(*id)?.name.clone())).collect()
     }
 }
 

@@ -10,13 +10,22 @@ pub struct Difference {
     /// Root of the mean squared difference, relative to the largest magnitude of the other side. Less sensitive to
     /// single elements than `relative`, more to a small change everywhere.
     pub rms: f64,
-    /// Cosine of the angle between the two, as vectors.
+    /// Cosine of the angle between the two, as vectors, without elements that are not finite.
     pub cosine: f64,
     /// Position of the largest difference.
     pub at: usize,
 }
 
 impl Difference {
+    /// Between things that cannot be compared.
+    pub(super) const INFINITE: Difference = Difference {
+        max_abs: f64::INFINITY,
+        relative: f64::INFINITY,
+        rms: f64::INFINITY,
+        cosine: 0.0,
+        at: 0,
+    };
+
     /// Between two arrays of one length.
     pub fn between(ours: impl IntoIterator<Item = f64>, theirs: impl IntoIterator<Item = f64>) -> Difference {
         let (mut max_abs, mut at, mut largest, mut squares, mut count) = (0.0, 0, 0.0_f64, 0.0, 0.0);
@@ -29,9 +38,11 @@ impl Difference {
             largest = largest.max(b.abs());
             squares += apart * apart;
             count += 1.0;
-            product += a * b;
-            our_norm += a * a;
-            their_norm += b * b;
+            if a.is_finite() && b.is_finite() {
+                product += a * b;
+                our_norm += a * a;
+                their_norm += b * b;
+            }
         }
         let share = |apart: f64| match apart {
             0.0 => 0.0,

@@ -45,13 +45,7 @@ pub fn compare_input(ours: &Array, recorded: &Array) -> (Difference, Option<Inpu
     let same_shape = ours.shape == recorded.shape;
     let difference = match same_shape {
         true => Difference::between(left.iter().copied(), right.iter().copied()),
-        false => Difference {
-            max_abs: f64::INFINITY,
-            relative: f64::INFINITY,
-            rms: f64::INFINITY,
-            cosine: 0.0,
-            at: 0,
-        },
+        false => Difference::INFINITE,
     };
     let unaltered = if same_shape { correlation(&left, &right) } else { 0.0 };
     if difference.max_abs == 0.0 {

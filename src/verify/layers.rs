@@ -15,7 +15,7 @@ use super::local::Local;
 use super::network::{Network, input_tensor};
 use super::recording::{Recorded, Recording, VerifyError};
 use crate::graph::{Tap, Value};
-use crate::runtime::{NormStatistics, to_f64};
+use crate::runtime::{NormStatistics, Outputs, to_f64};
 
 /// How many times our own largest rounding another implementation's may be: it adds in another order, with errors
 /// of the same size, and the largest of many is compared. PyTorch and ONNX Runtime reach 2.2 times.
@@ -106,10 +106,11 @@ impl Layer {
 /// # Errors
 /// A network that cannot be run, or a recording that has nothing in common with it.
 pub fn compare_layers(network: &Network, recording: &Recording) -> Result<Vec<Layer>, VerifyError> {
+    if recording.values.is_empty() {
+        return Err(VerifyError::Empty(recording.file.clone()));
+    }
     let comparison = Comparison { network, recording, known: known(network, recording)? };
-    let (single, double) = (comparison.run(DType::F32)?, comparison.run(DType::F64)?);
-    let mut layers = comparison.taps(&single, &double)?;
-    layers.extend(comparison.decoded(&single, &double)?);
+    let layers = comparison.run()?;
     if layers.is_empty() {
         let example = recording.values.values().next().map(|value| value.name.clone()).unwrap_or_default();
         let (file, values) = (recording.file.clone(), recording.values.len());
@@ -123,10 +124,10 @@ pub(super) fn known(network: &Network, recording: &Recording) -> candle_core::Re
     let graph = &network.graph;
     let mut known = HashMap::new();
     for tap in graph.taps() {
-        let tensor = recording.values.get(&tap.path).and_then(Recorded::tensor);
-        let fits = |tensor: &Tensor| graph.node(tap.value).is_some_and(|node| node.shape == tensor.dims());
+        let tensor = recording.values.get(&tap.path).and_then(Recorded::whole);
+        let fits = |tensor: &&Tensor| graph.node(tap.value).is_some_and(|node| node.shape == tensor.dims());
         if let Some(tensor) = tensor.filter(fits) {
-            known.entry(tap.value).or_insert(tensor);
+            known.entry(tap.value).or_insert_with(|| tensor.clone());
         }
     }
     for input in graph.inputs() {
@@ -141,9 +142,6 @@ struct Comparison<'a> {
     known: HashMap<Value, Tensor>,
 }
 
-/// Values of a run.
-type Run = HashMap<Value, Tensor>;
-
 /// A value of ours in both precisions.
 struct Ours {
     single: Vec<f64>,
@@ -157,54 +155,51 @@ impl Ours {
     }
 
     /// The difference to a recorded value, and what it may be.
-    fn against(&self, recorded: &Recorded) -> (Difference, Tolerance) {
-        let sampled = |values: &[f64]| values.iter().step_by(recorded.step).copied().collect::<Vec<f64>>();
-        let theirs = recorded.data.iter().map(|value| f64::from(*value));
+    fn against(&self, recorded: &Recorded) -> candle_core::Result<(Difference, Tolerance)> {
+        let theirs = recorded.numbers()?;
         let noise = Difference::between(self.single.iter().copied(), self.double.iter().copied());
-        let difference = Difference::between(sampled(&self.double), theirs);
-        (difference, Tolerance::from_noise(noise, recorded.data.len()))
-    }
-
-    fn fits(&self, recorded: &Recorded) -> bool {
-        let elements: usize = self.shape.iter().product();
-        match recorded.step {
-            1 => self.shape == recorded.shape,
-            step => recorded.data.len() == elements.div_ceil(step),
-        }
+        let tolerance = Tolerance::from_noise(noise, theirs.len());
+        Ok((Difference::between(self.double.iter().step_by(recorded.step).copied(), theirs), tolerance))
     }
 }
 
 impl Comparison<'_> {
-    fn recorded<'t>(&'t self, taps: &'t [Tap]) -> impl Iterator<Item = (&'t Tap, &'t Recorded)> {
-        taps.iter().filter_map(|tap| Some((tap, self.recording.values.get(&tap.path)?)))
-    }
-
-    /// Our values of everything that was recorded, and of the outputs.
-    fn run(&self, dtype: DType) -> Result<Run, VerifyError> {
+    /// Runs the network in both precisions at once, and compares every value as soon as it is there: none is kept
+    /// but for the nodes that use it.
+    fn run(&self) -> Result<Vec<Layer>, VerifyError> {
         let graph = &self.network.graph;
-        let wanted: Vec<Value> = self.recorded(graph.taps()).map(|(tap, _)| tap.value).collect();
-        let outputs: Vec<Value> = graph.outputs().iter().map(|(_, value)| *value).collect();
-        let mut values = HashMap::new();
-        let executor = self.network.executor(dtype, NormStatistics::Running);
-        executor.observe(&input_tensor(&self.recording.input)?, |value, tensor| {
-            if wanted.contains(&value) || outputs.contains(&value) {
-                values.insert(value, tensor.clone());
+        let mut recorded: HashMap<Value, Vec<(&Tap, &Recorded)>> = HashMap::new();
+        for tap in graph.taps() {
+            if let Some(value) = self.recording.values.get(&tap.path) {
+                recorded.entry(tap.value).or_default().push((tap, value));
             }
-        })?;
-        Ok(values)
+        }
+        let input = input_tensor(&self.recording.input)?;
+        let start = |dtype| self.network.executor(dtype, NormStatistics::Running).start(&input);
+        let (mut single, mut double) = (start(DType::F32), start(DType::F64));
+        let mut layers = Vec::new();
+        for (value, node) in graph.values() {
+            let (in_single, in_double) = (single.step(value, node)?, double.step(value, node)?);
+            if let Some(recorded) = recorded.get(&value) {
+                let total = Ours::new(&in_single, &in_double)?;
+                layers.extend(self.layers(value, &total, recorded)?);
+            }
+        }
+        layers.extend(self.decoded(&single.finish(), &double.finish())?);
+        Ok(layers)
     }
 
-    fn taps(&self, single: &Run, double: &Run) -> Result<Vec<Layer>, VerifyError> {
-        let mut layers = Vec::new();
-        for (tap, recorded) in self.recorded(self.network.graph.taps()) {
-            let (Some(single), Some(double)) = (single.get(&tap.value), double.get(&tap.value)) else {
-                continue;
-            };
-            let total = Ours::new(single, double)?;
-            let local = if total.fits(recorded) { self.local(tap.value)? } else { None };
-            layers.push(layer(&tap.path, &total, local.as_ref(), recorded));
-        }
-        Ok(layers)
+    /// The comparisons of one value, which may have been recorded under several names.
+    fn layers(
+        &self,
+        value: Value,
+        total: &Ours,
+        recorded: &[(&Tap, &Recorded)],
+    ) -> Result<Vec<Layer>, VerifyError> {
+        let any_fits = recorded.iter().any(|(_, recorded)| recorded.fits(&total.shape));
+        let local = if any_fits { self.local(value)? } else { None };
+        let layers = recorded.iter().map(|(tap, recorded)| layer(&tap.path, total, local.as_ref(), recorded));
+        Ok(layers.collect::<candle_core::Result<Vec<Layer>>>()?)
     }
 
     /// A value from the recorded ones before it.
@@ -218,22 +213,21 @@ impl Comparison<'_> {
     }
 
     /// What was decoded from the raw output, which has no node in the graph.
-    fn decoded(&self, single: &Run, double: &Run) -> Result<Vec<Layer>, VerifyError> {
-        let raw = self.network.graph.output("preds");
-        let pair = raw.and_then(|raw| Some((single.get(&raw)?, double.get(&raw)?)));
-        let Some((single, double)) = pair else {
+    fn decoded(&self, single: &Outputs, double: &Outputs) -> Result<Vec<Layer>, VerifyError> {
+        let (Some(single), Some(double)) = (single.get("preds"), double.get("preds")) else {
             return Ok(Vec::new());
         };
-        let recorded = self.recording.values.get("output.preds").and_then(Recorded::tensor);
+        let recorded = self.recording.values.get("output.preds").and_then(Recorded::whole);
+        let recorded = recorded.filter(|raw| raw.dims() == double.dims());
         let mut layers = Vec::new();
         for path in DECODED {
             let Some(value) = self.recording.values.get(path) else { continue };
             let Some(total) = self.decode(path, single, double)? else { continue };
-            let local = match &recorded {
+            let local = match recorded {
                 Some(raw) => self.decode(path, raw, raw)?,
                 None => None,
             };
-            layers.push(layer(path, &total, local.as_ref(), value));
+            layers.push(layer(path, &total, local.as_ref(), value)?);
         }
         Ok(layers)
     }
@@ -246,23 +240,17 @@ impl Comparison<'_> {
     }
 }
 
-fn layer(path: &str, total: &Ours, local: Option<&Ours>, recorded: &Recorded) -> Layer {
-    let shape = total.shape.clone();
-    let nothing = Difference {
-        max_abs: f64::INFINITY,
-        relative: f64::INFINITY,
-        rms: f64::INFINITY,
-        cosine: 0.0,
-        at: 0,
+fn layer(path: &str, total: &Ours, local: Option<&Ours>, recorded: &Recorded) -> candle_core::Result<Layer> {
+    let fits = recorded.fits(&total.shape);
+    let (difference, tolerance) = match fits {
+        true => total.against(recorded)?,
+        false => (Difference::INFINITE, Tolerance { relative: 0.0, rms: 0.0 }),
     };
-    let fits = total.fits(recorded);
-    let (difference, tolerance) =
-        if fits { total.against(recorded) } else { (nothing, Tolerance { relative: 0.0, rms: 0.0 }) };
-    let local = local.filter(|_| fits).map(|local| local.against(recorded));
+    let local = local.filter(|_| fits).map(|local| local.against(recorded)).transpose()?;
     let layer = Layer {
         path: path.to_owned(),
-        shape,
-        recorded_shape: (!fits).then(|| recorded.shape.clone()),
+        shape: total.shape.clone(),
+        recorded_shape: (!fits).then(|| recorded.tensor.dims().to_vec()),
         step: recorded.step,
         total: difference,
         tolerance,
@@ -270,5 +258,5 @@ fn layer(path: &str, total: &Ours, local: Option<&Ours>, recorded: &Recorded) ->
         local_tolerance: local.map_or(tolerance, |(_, tolerance)| tolerance),
         verdict: Verdict::Shape,
     };
-    if fits { layer.judged() } else { layer }
+    Ok(if fits { layer.judged() } else { layer })
 }

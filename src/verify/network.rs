@@ -9,7 +9,11 @@ use super::decoded::DECODED;
 use super::recording::{Recording, VerifyError};
 use crate::graph::{Array, Graph, Weights};
 use crate::models::{Form, Model, Size};
-use crate::runtime::{Executor, NormStatistics, Parameters, array_tensor, to_array};
+use crate::runtime::{Executor, NormStatistics, Parameters, array_tensor};
+
+/// The most elements of an input: five million pixels. The values of all layers are in memory, about a hundred
+/// for every pixel.
+const MAX_INPUT: usize = 1 << 24;
 
 /// A network with its weights, written for one input, in f32 and in f64.
 #[derive(Debug)]
@@ -27,6 +31,9 @@ impl Network {
     /// # Errors
     /// A shape that the network cannot take, or weights that do not fit.
     pub fn new(model: &Model, weights: &Weights, shape: [usize; 4]) -> Result<Network, VerifyError> {
+        if shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size)) > Some(MAX_INPUT) {
+            return Err(VerifyError::TooLarge { found: shape.to_vec(), limit: MAX_INPUT });
+        }
         let graph = model.graph(Form::Training, shape)?;
         let single = Parameters::frozen(&graph, weights, DType::F32)?;
         let double = Parameters::frozen(&graph, weights, DType::F64)?;
@@ -57,14 +64,14 @@ impl Network {
         let mut values = HashMap::new();
         for tap in self.graph.taps().iter().filter(|tap| tap.path != "input") {
             if let Some(tensor) = tensors.get(&tap.value) {
-                values.insert(tap.path.clone(), to_array(tensor)?);
+                values.insert(tap.path.clone(), tensor.clone());
             }
         }
         for name in DECODED {
             let raw = outputs.get("preds").map(|raw| self.decoded::<f32>(name, raw)).transpose()?;
             if let Some((numbers, shape)) = raw.flatten() {
                 let data = numbers.into_iter().map(|number| number as f32).collect();
-                values.insert(name.to_owned(), Array { shape, data });
+                values.insert(name.to_owned(), array_tensor(&Array { shape, data }, DType::F32)?);
             }
         }
         Ok(Recording::of_run(file, input.clone(), values))

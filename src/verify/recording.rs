@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 use super::decoded::DECODED;
 use crate::graph::{Array, Graph, GraphError};
 use crate::identify::array;
-use crate::runtime::RuntimeError;
+use crate::runtime::{RuntimeError, plain, to_f64};
 
 /// Why two sides cannot be compared.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum VerifyError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// Tensors that cannot be made.
-    #[error(transparent)]
+    #[error("{}", plain(.0))]
     Tensor(#[from] candle_core::Error),
     /// A recording without the input that its values belong to.
     #[error("{}: there is no tensor `input`\n  give a file that has it with --input", printable(&.0.to_string_lossy()))]
@@ -43,6 +43,19 @@ pub enum VerifyError {
         /// The shape.
         shape: Vec<usize>,
     },
+    /// An input that would take too much memory.
+    #[error(
+        "an input of {found:?} is too large: at most {limit} elements can be verified\n  take a smaller batch or picture"
+    )]
+    TooLarge {
+        /// The shape.
+        found: Vec<usize>,
+        /// The most elements.
+        limit: usize,
+    },
+    /// A recording that holds nothing but its input.
+    #[error("{}: there is nothing beside `input`\n  record the values of modules too", printable(&.0.to_string_lossy()))]
+    Empty(PathBuf),
     /// Nothing in the recording is a module or output of the network.
     #[error(
         "{}: none of its {} values is that of a module of the network, for instance `{example}`",
@@ -59,22 +72,51 @@ pub enum VerifyError {
     },
 }
 
+impl VerifyError {
+    /// The file at fault, where one is.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            VerifyError::File(error) => Some(error.file()),
+            VerifyError::NoInput(file) | VerifyError::Empty(file) => Some(file),
+            VerifyError::InputShape { file, .. } | VerifyError::NothingInCommon { file, .. } => Some(file),
+            _ => None,
+        }
+    }
+}
+
 /// A value of the original.
 #[derive(Debug, Clone)]
 pub(super) struct Recorded {
     /// Name in the file.
     pub(super) name: String,
-    pub(super) shape: Vec<usize>,
-    pub(super) data: Vec<f32>,
+    /// f32; a sample has one axis.
+    pub(super) tensor: Tensor,
     /// Distance between recorded elements of the whole value; 1 for a whole value.
     pub(super) step: usize,
 }
 
 impl Recorded {
-    /// The value as a tensor, unless it is a sample.
-    pub(super) fn tensor(&self) -> Option<Tensor> {
-        let whole = self.step == 1;
-        whole.then(|| Tensor::from_slice(&self.data, self.shape.as_slice(), &Device::Cpu).ok()).flatten()
+    fn new(name: &str, array: Array, step: usize) -> candle_core::Result<Recorded> {
+        let tensor = Tensor::from_vec(array.data, array.shape.as_slice(), &Device::Cpu)?;
+        Ok(Recorded { name: name.to_owned(), tensor, step })
+    }
+
+    /// The value, unless it is a sample.
+    pub(super) fn whole(&self) -> Option<&Tensor> {
+        (self.step == 1).then_some(&self.tensor)
+    }
+
+    /// The recorded numbers.
+    pub(super) fn numbers(&self) -> candle_core::Result<Vec<f64>> {
+        to_f64(&self.tensor)
+    }
+
+    /// Whether it is a value of `shape`, or a sample of one.
+    pub(super) fn fits(&self, shape: &[usize]) -> bool {
+        match self.step {
+            1 => self.tensor.dims() == shape,
+            step => self.tensor.elem_count() == shape.iter().product::<usize>().div_ceil(step),
+        }
     }
 }
 
@@ -103,25 +145,24 @@ impl Recording {
         let steps = steps_beside(&file);
         let mut values = BTreeMap::new();
         for tensor in checkpoint.tensors().iter().filter(|tensor| tensor.name() != "input") {
-            let Array { shape, data } = array(tensor)?;
-            let name = tensor.name().to_owned();
-            let step = steps.get(&name).copied().unwrap_or(1);
-            values.insert(tap_path(&name), Recorded { name, shape, data, step });
+            let name = tensor.name();
+            let step = steps.get(name).copied().unwrap_or(1);
+            values.insert(tap_path(name), Recorded::new(name, array(tensor)?, step)?);
         }
         Ok(Recording { file, input, values })
     }
 
     /// Whether a file is a recording and not a checkpoint.
-    pub fn is_in(checkpoint: &Checkpoint) -> bool {
-        checkpoint.tensor("input").is_some_and(|tensor| tensor.shape().len() == 4)
+    pub fn is_in(checkpoint: &Checkpoint, graph: &Graph) -> bool {
+        // Parameters have the names of their modules and one more, so no checkpoint has names of taps.
+        let taps: HashSet<&str> = graph.taps().iter().map(|tap| tap.path.as_str()).collect();
+        checkpoint.tensors().iter().any(|tensor| taps.contains(tap_path(tensor.name()).as_str()))
     }
 
-    /// What `values` of a run of our own were.
-    pub(crate) fn of_run(file: &Path, input: Array, values: HashMap<String, Array>) -> Recording {
-        let values = values
-            .into_iter()
-            .map(|(name, Array { shape, data })| (name.clone(), Recorded { name, shape, data, step: 1 }));
-        Recording { file: file.to_owned(), input, values: values.collect() }
+    /// What `values` of a run of our own were, in f32.
+    pub(super) fn of_run(file: &Path, input: Array, values: HashMap<String, Tensor>) -> Recording {
+        let recorded = |(name, tensor): (String, Tensor)| (name.clone(), Recorded { name, tensor, step: 1 });
+        Recording { file: file.to_owned(), input, values: values.into_iter().map(recorded).collect() }
     }
 
     /// The recorded input.
@@ -131,7 +172,9 @@ impl Recording {
 
     /// The first module of `graph` some of whose recorded values are infinite or no numbers.
     pub fn not_finite<'g>(&self, graph: &'g Graph) -> Option<&'g str> {
-        let is_odd = |value: &Recorded| value.data.iter().any(|number| !number.is_finite());
+        let is_odd = |value: &Recorded| {
+            value.numbers().is_ok_and(|numbers| numbers.iter().any(|number| !number.is_finite()))
+        };
         let odd = graph.taps().iter().find(|tap| self.values.get(&tap.path).is_some_and(is_odd));
         odd.map(|tap| tap.path.as_str())
     }

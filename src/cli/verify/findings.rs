@@ -21,6 +21,8 @@ pub(super) struct Findings {
     pub(super) layers: Vec<Layer>,
     pub(super) unknown: Vec<String>,
     pub(super) cause: Option<Cause>,
+    /// Parameters that only one of two checkpoints has.
+    pub(super) alone: Vec<String>,
 }
 
 /// The layer to look at first: one that is itself wrong before one that inherits.
@@ -61,6 +63,14 @@ impl Findings {
                 text,
                 "{} recorded values belong to no module of the network, for instance {some}",
                 self.unknown.len()
+            )?;
+        }
+        if !self.alone.is_empty() {
+            let some = self.alone.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            writeln!(
+                text,
+                "{} parameters that only one side has are not compared: {some}, ...",
+                self.alone.len()
             )?;
         }
         match first {
@@ -106,7 +116,7 @@ impl Findings {
                 "cause": cause.map(|cause| cause.to_string()),
             })),
             "layers": self.layers.iter().map(layer_document).collect::<Vec<_>>(),
-            "not_compared": self.unknown,
+            "not_compared": self.unknown.iter().chain(&self.alone).collect::<Vec<_>>(),
             "first_diverging": first.map(|layer| layer.path.clone()),
             "cause": self.cause.as_ref().map(ToString::to_string),
         })
@@ -128,7 +138,7 @@ fn explained(layer: &Layer, cause: Option<&Cause>) -> String {
 
 fn weights_text(differences: &[WeightDifference]) -> Result<String> {
     if differences.is_empty() {
-        return Ok("weights  equal, bit by bit\n".to_owned());
+        return Ok("weights  equal as f32, bit by bit\n".to_owned());
     }
     let mut text = format!("weights  {} parameters differ\n", count(differences.len() as u64));
     let right = ["elements", "max abs", "relative"].map(|name| (name, Align::Right));

@@ -17,10 +17,11 @@ use super::{Report, Usage};
 use crate::detect::{preprocess, read_image};
 use crate::graph::Array;
 use crate::identify::{Loaded, Request, load, load_from};
-use crate::models::Size;
+use crate::models::{Form, Size};
 use crate::report::{count, number};
 use crate::verify::{
-    Cause, Layer, Network, Recording, compare_input, compare_layers, compare_weights, diagnose,
+    Cause, Layer, Network, Recording, WeightDifference, compare_input, compare_layers, compare_weights,
+    diagnose,
 };
 
 /// Arguments of `port verify`.
@@ -69,7 +70,11 @@ impl Verify {
             return self.alone(&ours);
         };
         let original = converters::open(original)?;
-        let (theirs, findings) = if Recording::is_in(&original) || self.input.is_some() {
+        // Names of modules do not depend on the input's size.
+        let side = 2 * ours.model.size_divisor();
+        let graph = ours.model.graph(Form::Training, [1, 3, side, side])?;
+        let is_recording = original.tensor("input").is_some() || Recording::is_in(&original, &graph);
+        let (theirs, findings) = if is_recording || self.input.is_some() {
             (
                 format!("recording, {} tensors", count(original.tensors().len() as u64)),
                 self.recording(&ours, &original)?,
@@ -133,8 +138,9 @@ impl Verify {
         Ok(Findings {
             weights: None,
             input: picture.map(|picture| compare_input(&picture, recording.input())),
-            cause: cause(&network, &recording, &layers)?,
+            cause: cause(&network, &recording, &layers, &[])?,
             unknown: recording.unknown(network.graph()),
+            alone: Vec::new(),
             layers,
         })
     }
@@ -149,11 +155,13 @@ impl Verify {
         let original = Network::new(model, &theirs.weights, shape)?;
         let recording = original.record(&theirs.file, &input)?;
         let layers = compare_layers(&network, &recording)?;
+        let weights = compare_weights(network.graph(), &ours.weights, &theirs.weights)?;
         Ok(Findings {
-            weights: Some(compare_weights(network.graph(), &ours.weights, &theirs.weights)?),
+            cause: cause(&network, &recording, &layers, &weights)?,
+            weights: Some(weights),
             input: None,
-            cause: cause(&network, &recording, &layers)?,
             unknown: Vec::new(),
+            alone: parameters_of_one(ours, theirs),
             layers,
         })
     }
@@ -195,9 +203,25 @@ fn other_network(ours: &Loaded, theirs: &Loaded) -> Report {
     Report { text, json, answer: false }
 }
 
-fn cause(network: &Network, recording: &Recording, layers: &[Layer]) -> Result<Option<Cause>> {
+fn cause(
+    network: &Network,
+    recording: &Recording,
+    layers: &[Layer],
+    changed: &[WeightDifference],
+) -> Result<Option<Cause>> {
     let first = first_diverging(layers);
-    Ok(first.map(|layer| diagnose(network, recording, layer)).transpose()?.flatten())
+    Ok(first.map(|layer| diagnose(network, recording, layer, changed)).transpose()?.flatten())
+}
+
+/// Parameters that only one of two checkpoints has: those of the auxiliary branch.
+fn parameters_of_one(ours: &Loaded, theirs: &Loaded) -> Vec<String> {
+    let of_one = |one: &Loaded, other: &Loaded| -> Vec<String> {
+        let alone = one.weights.iter().map(|(name, _)| name.to_owned());
+        alone.filter(|name| other.weights.get(name).is_none()).collect()
+    };
+    let mut names = [of_one(ours, theirs), of_one(theirs, ours)].concat();
+    names.sort();
+    names
 }
 
 /// A picture without any pattern, the same in every run, in the range of normalised pictures.
