@@ -14,6 +14,7 @@ use image::codecs::jpeg::JpegEncoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
+use super::network::find_table;
 use super::pictures::pictures;
 use super::size::ImageSize;
 use super::{Report, Usage};
@@ -35,6 +36,12 @@ pub(super) struct Detect {
     /// The network in the checkpoint, as port models lists them; by default it is found out
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+    /// The set of weights to take from a checkpoint that has several: `avg`, `model`, `ema`
+    #[arg(long, value_name = "NAME")]
+    weights_set: Option<String>,
+    /// The mapping table, a file or one that port mapping list names; by default the built-in one that fits
+    #[arg(long, value_name = "TABLE")]
+    mapping: Option<String>,
     /// Draw the detections and save the pictures in this folder
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
@@ -61,12 +68,15 @@ pub(super) struct Detect {
     #[arg(long)]
     names: Option<String>,
     /// Threads to use; by default one for each core
-    #[arg(long, value_name = "NUMBER")]
-    threads: Option<std::num::NonZeroUsize>,
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
+    threads: Option<u16>,
     /// Print one JSON document
     #[arg(long)]
     pub(super) json: bool,
 }
+
+/// More threads than the machines have cores that this runs on.
+const MAX_THREADS: i64 = 512;
 
 fn share(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
@@ -86,12 +96,13 @@ impl Detect {
         self.limit_threads()?;
         let files = pictures(&self.images)?;
         let drawings = self.drawings(&files)?;
+        self.check_results(&files, &drawings)?;
         let annotations = self.annotations()?;
         let ids = match &self.coco {
             Some(_) => image_ids(&files, annotations.as_ref())?,
             None => Vec::new(),
         };
-        let loaded = load(&self.weights, Request { model: self.model.as_deref(), ..Request::default() })?;
+        let loaded = self.load()?;
         let labels = self.labels(annotations.as_ref(), loaded.model.classes())?;
         let mut detector = self.detector(&loaded)?;
         let seen = self.look(&mut detector, files, &drawings, &labels)?;
@@ -105,9 +116,31 @@ impl Detect {
         })
     }
 
+    fn load(&self) -> Result<Loaded> {
+        let table = self.mapping.as_deref().map(find_table).transpose()?;
+        let (model, weights) = (self.model.as_deref(), self.weights_set.as_deref());
+        Ok(load(&self.weights, Request { model, table: table.as_deref(), weights })?)
+    }
+
+    /// Refuses to write results over anything that is read or drawn.
+    fn check_results(&self, files: &[PathBuf], drawings: &[PathBuf]) -> Result<()> {
+        let Some(output) = &self.coco else { return Ok(()) };
+        let names = self.names.as_ref().map(PathBuf::from);
+        let others = files.iter().chain([&self.weights]).chain(&names).chain(drawings);
+        let same = |other: &&PathBuf| match (other.canonicalize(), output.canonicalize()) {
+            (Ok(other), Ok(output)) => other == output,
+            _ => *other == output,
+        };
+        if others.into_iter().any(|other| same(&other)) {
+            let message = format!("{} is read or drawn; write the results to another file", output.display());
+            return Err(Usage(message).into());
+        }
+        Ok(())
+    }
+
     fn limit_threads(&self) -> Result<()> {
         let Some(threads) = self.threads else { return Ok(()) };
-        Ok(rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?)
+        Ok(rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global()?)
     }
 
     /// Where each drawn picture goes: under its own name, as JPEG, and never over a picture that is read.

@@ -21,6 +21,7 @@ use serde_json::{Value as Json, json};
 
 use crate::identify::LoadError;
 use crate::mapping::TableError;
+use crate::verify::VerifyError;
 
 /// Moves detector weights between frameworks and proves that nothing was lost on the way.
 #[derive(Debug, Parser)]
@@ -135,6 +136,9 @@ fn classified(error: &anyhow::Error) -> (&'static str, Option<String>, u8) {
     }
     if let Some(error) = error.downcast_ref::<TableError>() {
         return ("mapping-table", Some(error.origin.clone()), BAD_INPUT);
+    }
+    if let Some(error) = error.downcast_ref::<VerifyError>() {
+        return ("verify", error.file().and_then(shown), BAD_INPUT);
     }
     match error.downcast_ref::<LoadError>() {
         Some(LoadError::File(error)) => (error.class().name(), shown(error.file()), BAD_INPUT),

@@ -23,12 +23,15 @@ pub(super) struct Models {
     #[arg(long, value_name = "SIZE")]
     input: Option<ImageSize>,
     /// Number of classes; by default that of the original
-    #[arg(long, value_name = "N")]
-    classes: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CLASSES))]
+    classes: Option<u32>,
     /// Print one JSON document
     #[arg(long)]
     pub(super) json: bool,
 }
+
+/// More classes than any data set has.
+const MAX_CLASSES: i64 = 65_536;
 
 /// A network in the forms whose costs are told apart.
 struct Forms {
@@ -74,7 +77,8 @@ impl Models {
     }
 
     fn model(&self, preset: &Preset) -> Model {
-        self.classes.map_or_else(|| preset.model.clone(), |classes| preset.model.with_classes(classes))
+        let classes = self.classes.map(|classes| preset.model.with_classes(classes as usize));
+        classes.unwrap_or_else(|| preset.model.clone())
     }
 
     fn size(&self, preset: &Preset) -> ImageSize {

@@ -15,7 +15,8 @@ const MAX_ANNOTATION_BYTES: u64 = 1 << 30;
 /// The pictures and categories of an annotation file; its boxes are not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Annotations {
-    images: HashMap<String, u64>,
+    /// By the last part of the file name: the whole name and the id of each picture that ends so.
+    images: HashMap<String, Vec<(String, u64)>>,
     categories: BTreeMap<u64, String>,
 }
 
@@ -57,19 +58,32 @@ impl Annotations {
             problem: problem.to_string(),
         };
         let document: Document = serde_json::from_str(text).map_err(wrong)?;
-        Ok(Annotations {
-            images: document
-                .images
-                .into_iter()
-                .map(|image| (base_name(&image.file_name), image.id))
-                .collect(),
-            categories: document.categories.into_iter().map(|entry| (entry.id, entry.name)).collect(),
-        })
+        let mut categories = BTreeMap::new();
+        for CategoryEntry { id, name } in document.categories {
+            if categories.insert(id, name).is_some() {
+                let problem = format!("two categories have the id {id}");
+                return Err(Error::Annotations { file: file.to_owned(), problem });
+            }
+        }
+        let mut images: HashMap<String, Vec<(String, u64)>> = HashMap::new();
+        for ImageEntry { id, file_name } in document.images {
+            images.entry(base_name(&file_name).to_owned()).or_default().push((file_name, id));
+        }
+        Ok(Annotations { images, categories })
     }
 
-    /// The id of the picture of this file name; folders before it do not count.
-    fn image_id(&self, file: &Path) -> Option<u64> {
-        self.images.get(&base_name(&file.to_string_lossy())).copied()
+    /// The id of the picture of this file name: the one with most folders before it in common.
+    fn image_id(&self, file: &Path) -> Result<u64, Error> {
+        let path = file.to_string_lossy();
+        let none = Vec::new();
+        let named = self.images.get(base_name(&path)).unwrap_or(&none);
+        let most = named.iter().map(|(name, _)| common_end(name, &path)).max();
+        let mut best = named.iter().filter(|(name, _)| Some(common_end(name, &path)) == most);
+        match (best.next(), best.next()) {
+            (Some((_, id)), None) => Ok(*id),
+            (Some(_), Some(_)) => Err(Error::Ambiguous { file: file.to_owned() }),
+            (None, _) => Err(Error::NotAnnotated { file: file.to_owned() }),
+        }
     }
 
     /// Ids and names of the categories in the order of their ids, which is that of the classes.
@@ -78,9 +92,18 @@ impl Annotations {
     }
 }
 
-/// The last part of a path of either kind.
-fn base_name(path: &str) -> String {
-    path.rsplit(['/', '\\']).next().unwrap_or(path).to_owned()
+/// The parts of a path of either kind, the last first.
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.rsplit(['/', '\\'])
+}
+
+fn base_name(path: &str) -> &str {
+    parts(path).next().unwrap_or(path)
+}
+
+/// How many parts at their ends two paths have in common.
+fn common_end(one: &str, other: &str) -> usize {
+    parts(one).zip(parts(other)).take_while(|(one, other)| one == other).count()
 }
 
 /// Reads a file of names or annotations.
@@ -95,11 +118,10 @@ pub(super) fn read_text(file: &Path) -> Result<String, Error> {
 /// are named by (COCO's `000000000036.jpg` is 36), if all are and none twice; else 1, 2, 3, ...
 ///
 /// # Errors
-/// The annotations lack a picture.
+/// The annotations lack a picture, or have two of its name.
 pub fn image_ids(files: &[PathBuf], annotations: Option<&Annotations>) -> Result<Vec<u64>, Error> {
     if let Some(annotations) = annotations {
-        let unknown = |file: &PathBuf| Error::NotAnnotated { file: file.clone() };
-        return files.iter().map(|file| annotations.image_id(file).ok_or_else(|| unknown(file))).collect();
+        return files.iter().map(|file| annotations.image_id(file)).collect();
     }
     let number = |file: &PathBuf| file.file_stem()?.to_str()?.parse::<u64>().ok();
     let numbers: Option<Vec<u64>> = files.iter().map(number).collect();
@@ -146,6 +168,21 @@ mod tests {
         assert!(ids("b.jpg").unwrap_err().to_string().starts_with("b.jpg: "));
         let error = Annotations::parse(r#"{"images": []}"#, Path::new("val.json")).unwrap_err();
         assert!(error.to_string().contains("val.json: missing field `categories`"), "{error}");
+    }
+
+    #[test]
+    fn folders_tell_pictures_of_one_name_apart() {
+        let text = r#"{"images": [{"id": 1, "file_name": "a/9.jpg"}, {"id": 2, "file_name": "b/9.jpg"}],
+                       "categories": []}"#;
+        let annotations = Annotations::parse(text, Path::new("val.json")).unwrap();
+        let ids = |files: &[&str]| {
+            image_ids(&files.iter().map(PathBuf::from).collect::<Vec<_>>(), Some(&annotations))
+        };
+        assert_eq!(ids(&["x/b/9.jpg", "x/a/9.jpg"]).unwrap(), [2, 1]);
+        assert!(ids(&["9.jpg"]).unwrap_err().to_string().contains("several pictures"));
+        let twice = r#"{"categories": [{"id": 3, "name": "a"}, {"id": 3, "name": "b"}]}"#;
+        let error = Annotations::parse(twice, Path::new("val.json")).unwrap_err();
+        assert!(error.to_string().contains("two categories have the id 3"), "{error}");
     }
 
     #[test]

@@ -53,12 +53,15 @@ impl Detector {
     /// The detections in a picture, the best first, in its pixels.
     ///
     /// # Errors
-    /// The network fails to run: a mistake in it, not in the picture.
+    /// The network fails to run, or its weights are such that the output is not finite.
     pub fn detect(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, Error> {
         let mut watch = Instant::now();
         let input = preprocess(picture, &self.facts.preprocessing);
         self.timings.preprocessing += lap(&mut watch);
         let output = self.run(input)?;
+        if output.iter().any(|value| !value.is_finite()) {
+            return Err(Error::NotFinite);
+        }
         self.timings.network += lap(&mut watch);
         let detections = self.detections(&output, picture)?;
         self.timings.postprocessing += lap(&mut watch);

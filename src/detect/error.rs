@@ -133,6 +133,22 @@ pub enum Error {
         /// The picture.
         file: PathBuf,
     },
+    /// Annotations were given that have several pictures of this name.
+    #[error(
+        "{}: the annotations have several pictures of that name\n  give the picture with the folders that tell \
+         them apart",
+        shown(file)
+    )]
+    Ambiguous {
+        /// The picture.
+        file: PathBuf,
+    },
+    /// The network's output holds infinities or no numbers.
+    #[error(
+        "the network's output is not finite: its weights are damaged\n  port verify WEIGHTS names the first \
+         module that gives such values"
+    )]
+    NotFinite,
     /// A file of annotations is not what it should be.
     #[error(
         "{}: {}\n  expected COCO annotations with `categories` and `images`",
@@ -158,7 +174,8 @@ impl Error {
             Error::TooLarge { .. } | Error::FileTooLarge { .. } | Error::TooSmall { .. } => "limit",
             Error::Output { .. } => "out-of-range",
             Error::NameCount { .. } | Error::InputSize { .. } => "usage",
-            Error::NotAnnotated { .. } => "missing",
+            Error::NotAnnotated { .. } | Error::Ambiguous { .. } => "missing",
+            Error::NotFinite => "not-finite",
             Error::Runtime(_) => "network",
         }
     }
@@ -179,10 +196,13 @@ impl Error {
             | Error::FileTooLarge { file, .. }
             | Error::TooSmall { file, .. }
             | Error::NotAnnotated { file }
+            | Error::Ambiguous { file }
             | Error::Annotations { file, .. } => Some(file),
-            Error::InputSize { .. } | Error::Runtime(_) | Error::Output { .. } | Error::NameCount { .. } => {
-                None
-            }
+            Error::NotFinite
+            | Error::InputSize { .. }
+            | Error::Runtime(_)
+            | Error::Output { .. }
+            | Error::NameCount { .. } => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use converters::{Checkpoint, Dtype, Tensor, printable};
+use converters::{Checkpoint, Dtype, Tensor, decode, printable};
 
 use super::error::IdentifyError;
 use super::search::{Request, identify};
@@ -97,15 +97,17 @@ pub fn load_from(checkpoint: &Checkpoint, request: Request<'_>) -> Result<Loaded
     Ok(Loaded { file, model: found.model, weights, description })
 }
 
-/// The numbers of a tensor in f32.
+/// The numbers of a tensor in f32, rounded where its type holds more.
 ///
 /// # Errors
 /// Bytes that cannot be read.
 pub fn array(tensor: &Tensor) -> Result<Array, converters::Error> {
+    let dtype = tensor.dtype_as(Dtype::F32);
     let mut data = Vec::new();
+    // Chunks end between numbers.
     tensor.read_as(Dtype::F32, &mut |bytes| {
-        // Chunks end between numbers.
-        data.extend(bytes.as_chunks::<4>().0.iter().map(|number| f32::from_le_bytes(*number)));
+        let numbers = bytes.chunks_exact(dtype.size());
+        data.extend(numbers.map(|number| decode(dtype, number) as f32));
         Ok(())
     })?;
     Ok(Array { shape: tensor.shape().to_vec(), data })

@@ -65,7 +65,11 @@ impl<'a> Plan<'a> {
             return;
         };
         self.met.insert(&parameter.name);
-        if form.shape != parameter.shape {
+        // A counter may be of any type: nothing reads it.
+        if parameter.dtype.is_float() && !form.dtype.is_float() {
+            let (found, expected) = (form.dtype, parameter.dtype);
+            self.problems.push(Problem::Type { foreign, canonical, found, expected });
+        } else if form.shape != parameter.shape {
             let (found, expected) = (form.shape, parameter.shape.clone());
             let is_transposed = is_transposed(&found, &expected);
             self.problems.push(Problem::Shape { foreign, canonical, found, expected, is_transposed });

@@ -1,6 +1,6 @@
 //! What keeps weights from being mapped: every fault of a file, not only the first.
 
-use converters::printable;
+use converters::{Dtype, printable};
 
 use super::array::OperationError;
 use super::nearest::Near;
@@ -79,7 +79,7 @@ impl std::fmt::Display for Unexplained {
         }
         write!(
             f,
-            "\n  rename with --rename 'FROM => TO', or write a table and give it with --mapping (docs/mapping.md)"
+            "\n  names of another dialect need a mapping table (docs/mapping.md); port convert also has --rename"
         )
     }
 }
@@ -147,6 +147,20 @@ pub enum Problem {
         /// Whether one is the other with axes in another order.
         is_transposed: bool,
     },
+    /// A tensor of integers where a floating-point one is needed.
+    #[error(
+        "tensor `{foreign}` holds {found}, its parameter `{canonical}` needs floating-point numbers ({expected})"
+    )]
+    Type {
+        /// The tensor.
+        foreign: String,
+        /// The parameter.
+        canonical: String,
+        /// The tensor's type.
+        found: Dtype,
+        /// The parameter's usual type.
+        expected: Dtype,
+    },
     /// Two tensors have one name.
     #[error("two tensors have the name `{foreign}`")]
     Duplicate {
@@ -197,6 +211,7 @@ impl Problem {
             Problem::Missing { .. } => "missing",
             Problem::Shape { .. } => "shape",
             Problem::Duplicate { .. } => "duplicate",
+            Problem::Type { .. } => "type",
             Problem::Incomplete { .. } => "incomplete",
             Problem::Operation { .. } => "operation",
             Problem::Default { .. } => "default",
@@ -210,6 +225,7 @@ impl Problem {
             | Problem::Unexpected { foreign, .. }
             | Problem::Shadowed { foreign, .. }
             | Problem::Shape { foreign, .. }
+            | Problem::Type { foreign, .. }
             | Problem::Duplicate { foreign }
             | Problem::Operation { foreign, .. } => foreign,
             Problem::Missing { canonical, .. } | Problem::Default { canonical, .. } => canonical,

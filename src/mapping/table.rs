@@ -5,6 +5,7 @@
 //! says, no two names of one side ever meet on the other.
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::path::Path;
 
 use super::document;
@@ -125,6 +126,16 @@ impl PartialEq for DropRule {
     }
 }
 
+/// The text of a file, as far as a table may be long and one byte more. Devices have no end and pipes wait.
+fn read_file(path: &Path) -> std::io::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("this is no regular file"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(document::MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 impl Table {
     /// Reads a table and proves what can be proved of it without a network. `origin` is what messages call it.
     ///
@@ -144,11 +155,11 @@ impl Table {
     pub fn open(path: &Path) -> Result<Table, TableError> {
         let origin = path.display().to_string();
         let fail = |fault: TableFault| TableError { origin: origin.clone(), fault };
-        let size = std::fs::metadata(path).map_err(|error| fail(error.into()))?.len();
-        if size > document::MAX_BYTES as u64 {
+        let text = read_file(path).map_err(|error| fail(error.into()))?;
+        if text.len() > document::MAX_BYTES {
             return Err(fail(TableFault::TooLarge { what: "bytes", limit: document::MAX_BYTES }));
         }
-        Table::parse(&std::fs::read_to_string(path).map_err(|error| fail(error.into()))?, &origin)
+        Table::parse(&text, &origin)
     }
 
     /// The shipped table of this name, `family/dialect`.

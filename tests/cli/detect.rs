@@ -261,3 +261,31 @@ fn a_checkpoint_of_no_known_network_is_an_input_error() {
         ran.stderr
     );
 }
+
+#[test]
+fn results_never_replace_what_is_read() {
+    let sandbox = sample(&["000009.jpg"]);
+    for input in ["000009.jpg", SAMPLE] {
+        let before = std::fs::read(sandbox.path(input)).unwrap();
+        let ran = detect(&sandbox, &["000009.jpg", "--coco", input]);
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains("another file"), "{}", ran.stderr);
+        assert_eq!(std::fs::read(sandbox.path(input)).unwrap(), before);
+    }
+    assert_eq!(detect(&sandbox, &["000009.jpg", "--threads", "100000"]).code, 2);
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_not_an_empty_picture() {
+    let sandbox = sample(&["000009.jpg"]);
+    assert_eq!(sandbox.port(&["convert", SAMPLE, "--to", "safetensors", "-o", "nan.safetensors"]).code, 0);
+    let mut bytes = std::fs::read(sandbox.path("nan.safetensors")).unwrap();
+    let checkpoint = converters::open(sandbox.path("nan.safetensors")).unwrap();
+    let kernel = checkpoint.tensor("state_dict.backbone.conv1.0.weight").unwrap().bytes().unwrap();
+    let at = bytes.windows(kernel.len()).position(|window| window == kernel).unwrap();
+    bytes[at..at + 4].fill(0xff);
+    sandbox.file("nan.safetensors", &bytes);
+    let ran = sandbox.port(&["detect", "000009.jpg", "--weights", "nan.safetensors", "--image-size", "192"]);
+    assert_eq!(ran.code, 3, "{}", ran.stdout);
+    assert!(ran.stderr.contains("port verify"), "{}", ran.stderr);
+}

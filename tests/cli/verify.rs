@@ -117,6 +117,15 @@ fn sides_that_cannot_be_compared_are_refused() {
     let ran = sandbox.port(&["verify", "weights.safetensors", "odd.safetensors"]);
     assert_eq!(ran.code, 3, "{}", ran.stdout);
     assert!(ran.stderr.contains("multiples of 32"), "{}", ran.stderr);
+    let ran = sandbox.port(&["verify", "weights.safetensors", "--image-size", "8192"]);
+    assert_eq!(ran.code, 3, "{}", ran.stdout);
+    assert!(ran.stderr.contains("too large"), "{}", ran.stderr);
+    let recording = [("backbone.conv1.0".to_owned(), array(vec![1, 24, 32, 32]))];
+    write_safetensors(&sandbox.path("no-input.safetensors"), &recording);
+    let ran = sandbox.port(&["verify", "weights.safetensors", "no-input.safetensors", "--json"]);
+    assert_eq!(ran.code, 3, "{}", ran.stdout);
+    assert!(ran.stderr.contains("--input"), "{}", ran.stderr);
+    assert_eq!(ran.json()["error"]["file"], "no-input.safetensors");
     let image = array(vec![1, 3, 64, 64]);
     write_safetensors(
         &sandbox.path("alien.safetensors"),
