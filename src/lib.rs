@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod detect;
+pub mod eval;
 pub mod graph;
 pub mod identify;
 pub mod mapping;

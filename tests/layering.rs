@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A room of `src/` and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("mapping", &[]),
     ("graph", &[]),
     ("models", &["graph"]),
@@ -13,8 +13,9 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("runtime", &["graph"]),
     ("detect", &["graph", "models", "runtime"]),
     ("verify", &["graph", "models", "identify", "runtime", "detect"]),
+    ("eval", &[]),
     ("report", &[]),
-    ("cli", &["mapping", "graph", "models", "identify", "runtime", "detect", "verify", "report"]),
+    ("cli", &["mapping", "graph", "models", "identify", "runtime", "detect", "verify", "eval", "report"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
