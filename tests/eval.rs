@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use port::eval::coco::{ClassRow, Evaluation, Settings, evaluate};
+use port::eval::voc::{self, Class, Detection, Devkit, Object, Scene, read_devkit};
 use port::eval::{Error, Id, Rules, Warning, read_annotations, read_file, read_results};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -182,6 +184,21 @@ fn name(case: &Path) -> String {
     case.file_name().unwrap().to_string_lossy().into_owned()
 }
 
+fn shipped(folder: &str) -> Vec<PathBuf> {
+    cases(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/eval").join(folder))
+}
+
+#[test]
+fn shipped_cases_have_the_numbers_of_their_references() {
+    assert_eq!(shipped("coco").len(), 17);
+    for case in shipped("coco") {
+        check_sound(&case);
+        check_pycocotools(&case);
+    }
+    assert_eq!(shipped("voc").len(), 8);
+    shipped("voc").iter().for_each(|case| check_voc(case));
+}
+
 #[test]
 fn numbers_are_pycocotools_numbers_where_it_is_right() {
     let Some(folder) = support::reference("eval") else { return };
@@ -194,4 +211,129 @@ fn numbers_are_pycocotools_numbers_where_it_is_right() {
 fn strictly_numbers_are_pycocotools_numbers_where_it_is_wrong() {
     let Some(folder) = support::reference("eval") else { return };
     cases(&folder.join("coco")).iter().for_each(|case| check_pycocotools(case));
+}
+
+/// Every point of the curves of 200 images, for all areas and 100 detections.
+#[test]
+fn curves_are_pycocotools_curves() {
+    let Some(folder) = support::reference("eval") else { return };
+    let case = folder.join("coco/coco200");
+    let ours = evaluated(&case, &json(&case.join("expected.json")), Rules::Sound).unwrap();
+    let curves = converters::open(case.join("curves.safetensors")).unwrap();
+    let theirs = |name: &str| -> Vec<f64> {
+        let bytes = curves.tensor(name).unwrap().bytes().unwrap();
+        bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
+    };
+    let points = || (0..10).flat_map(|iou| (0..101).map(move |recall| (iou, recall)));
+    let classes = || ours.classes.iter();
+    let precision: Vec<f64> = points()
+        .flat_map(|(iou, recall)| classes().map(move |class| class.precision(iou, 0, 2)[recall]))
+        .collect();
+    let scores: Vec<f64> = points()
+        .flat_map(|(iou, recall)| classes().map(move |class| class.scores(iou, 0, 2)[recall]))
+        .collect();
+    let recall: Vec<f64> =
+        (0..10).flat_map(|iou| classes().map(move |class| class.recall(iou, 0, 2))).collect();
+    assert!(precision == theirs("precision"));
+    assert!(scores == theirs("scores"));
+    assert!(recall == theirs("recall"));
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let case = &shipped("coco")[0];
+    let expected = json(&case.join("expected.json"));
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| evaluated(case, &expected, Rules::Sound).unwrap())
+    };
+    assert_eq!(run(1), run(4));
+}
+
+/// A scene as the reference writes it: objects by image, detections in a list.
+fn scene(case: &Path) -> Scene {
+    let (truth, detections) = (json(&case.join("gt.json")), json(&case.join("dt.json")));
+    let corners = |record: &Json| [0, 1, 2, 3].map(|index| record["bbox"][index].as_f64().unwrap());
+    let class = |record: &Json| record["class"].as_str().unwrap().to_owned();
+    let images: Vec<&String> = truth.as_object().unwrap().keys().collect();
+    let mut classes: BTreeMap<String, Class> = BTreeMap::new();
+    for (image, name) in (0..).zip(&images) {
+        for object in truth[name.as_str()].as_array().unwrap() {
+            let is_difficult = object["difficult"] == 1;
+            let object_class = classes.entry(class(object)).or_default();
+            object_class.objects.push(Object { image, corners: corners(object), is_difficult });
+        }
+    }
+    for one in detections.as_array().unwrap() {
+        let image = images.iter().position(|name| one["image"] == **name).unwrap() as u32;
+        let score = one["score"].as_f64().unwrap();
+        let detection = Detection { image, corners: corners(one), score };
+        classes.entry(class(one)).or_default().detections.push(detection);
+    }
+    let named = |(name, class)| Class { name, ..class };
+    Scene { classes: classes.into_iter().map(named).collect() }
+}
+
+fn check_voc(case: &Path) {
+    check_scene(&name(case), &scene(case), &json(&case.join("expected.json")));
+}
+
+fn check_scene(case: &str, scene: &Scene, expected: &Json) {
+    let devkit = voc::Settings::default();
+    for (name, settings) in [
+        ("devkit", devkit),
+        ("no_plus_one", voc::Settings { plus_one: false, ..devkit }),
+        ("strict_iou", voc::Settings { strict_iou: true, ..devkit }),
+    ] {
+        let ours = voc::evaluate(scene, &settings);
+        let theirs = expected[name]["per_class"].as_object().unwrap();
+        assert_eq!(ours.len(), theirs.len(), "{case}");
+        for class in &ours {
+            assert_class(&format!("{case}, {name}, {}", class.name), class, &theirs[&class.name]);
+        }
+        for (map, values) in [
+            ("map07", ours.iter().map(|class| class.ap07).collect::<Vec<_>>()),
+            ("map10", ours.iter().map(|class| class.ap10).collect()),
+        ] {
+            let mean = voc::mean_average_precision(values).unwrap();
+            assert_close(&format!("{case}, {name}: {map}"), mean, &expected[name][map]);
+        }
+    }
+}
+
+fn assert_class(what: &str, ours: &voc::ClassResult, theirs: &Json) {
+    assert_eq!(theirs["npos"], ours.objects, "{what}");
+    assert_eq!(theirs["dets"], ours.detections, "{what}");
+    for (name, value) in [("ap07", ours.ap07), ("ap10", ours.ap10)] {
+        match value {
+            Some(value) => assert_close(&format!("{what}: {name}"), value, &theirs[name]),
+            None => assert!(theirs[name].is_null(), "{what}: {name}"),
+        }
+    }
+    if ours.objects > 0 {
+        assert_eq!(theirs["tp"], ours.true_positives, "{what}");
+        assert_eq!(theirs["fp"], ours.false_positives, "{what}");
+    }
+}
+
+#[test]
+fn voc_numbers_are_the_development_kits() {
+    let Some(folder) = support::reference("eval") else { return };
+    let cases = cases(&folder.join("voc"));
+    assert_eq!(cases.len(), 9);
+    cases.iter().for_each(|case| check_voc(case));
+}
+
+#[test]
+fn the_development_kits_files_give_the_same_numbers() {
+    let Some(folder) = support::reference("eval") else { return };
+    let case = folder.join("voc/mixed");
+    let devkit = Devkit {
+        annotations: case.join("Annotations"),
+        image_set: Some(case.join("test.txt")),
+        results: case.join("results"),
+    };
+    let (scene, files) = read_devkit(&devkit).unwrap();
+    assert_eq!(files.len(), 1 + 40 + 6);
+    check_scene("mixed files", &scene, &json(&case.join("expected.json")));
 }

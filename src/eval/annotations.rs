@@ -6,7 +6,7 @@ use std::path::Path;
 use super::error::Flaw;
 use super::json::{Fault, Kind, Reader};
 use super::record::{Stop, bbox, fields, flag, id, number, optional};
-use super::{Category, Error, GroundTruth, Id, Object, Rules, Warning};
+use super::{Category, Error, GroundTruth, Id, Image, Object, Rules, Warning};
 
 const A_DATA_SET: &str = "annotations must be an object with `images`, `annotations` and `categories`\n  give COCO's annotation file";
 
@@ -57,7 +57,7 @@ impl From<Fault> for Halt {
 #[derive(Default)]
 struct Reading {
     rules: Rules,
-    images: Option<Vec<Id>>,
+    images: Option<Vec<Image>>,
     categories: Option<Vec<Category>>,
     annotations: Option<Vec<Annotation>>,
 }
@@ -193,16 +193,17 @@ fn list<'a, T>(
     Ok(items)
 }
 
-fn image(reader: &mut Reader<'_>) -> Result<Id, Stop> {
-    let mut image = None;
+fn image(reader: &mut Reader<'_>) -> Result<Image, Stop> {
+    let (mut image, mut file_name) = (None, None);
     fields(reader, |reader, key| {
-        match key {
-            "id" => image = Some(id(reader, "id")?),
+        match (key, reader.peek()?) {
+            ("id", _) => image = Some(id(reader, "id")?),
+            ("file_name", Kind::String) => file_name = Some(reader.string()?.into_owned()),
             _ => reader.skip()?,
         }
         Ok(())
     })?;
-    Ok(image.ok_or(Flaw::Missing("id"))?)
+    Ok(Image { id: image.ok_or(Flaw::Missing("id"))?, file_name })
 }
 
 fn category(reader: &mut Reader<'_>) -> Result<Category, Stop> {

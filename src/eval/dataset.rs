@@ -7,12 +7,21 @@ use super::Id;
 /// The objects of a data set, each in an image and of a category.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GroundTruth {
-    images: Vec<Id>,
+    images: Vec<Image>,
     categories: Vec<Category>,
     image_indices: HashMap<Id, u32>,
     category_indices: HashMap<Id, u32>,
     /// The objects in the order of the file; their indices are valid.
     pub objects: Vec<Object>,
+}
+
+/// An image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its id.
+    pub id: Id,
+    /// Its file, where the annotations name it.
+    pub file_name: Option<String>,
 }
 
 /// A category of objects.
@@ -76,14 +85,15 @@ impl Detections {
 
 impl GroundTruth {
     /// A data set of these images and categories, without objects. Repeated ids count once.
-    pub fn new(mut images: Vec<Id>, categories: Vec<Category>) -> GroundTruth {
-        images.sort();
-        images.dedup();
-        // As in a dictionary, the last of several names stays.
+    pub fn new(images: Vec<Image>, categories: Vec<Category>) -> GroundTruth {
+        // As in a dictionary, the last of several entries stays.
+        let files: BTreeMap<Id, Option<String>> =
+            images.into_iter().map(|one| (one.id, one.file_name)).collect();
+        let images: Vec<Image> = files.into_iter().map(|(id, file_name)| Image { id, file_name }).collect();
         let names: BTreeMap<Id, String> = categories.into_iter().map(|one| (one.id, one.name)).collect();
         let categories: Vec<Category> = names.into_iter().map(|(id, name)| Category { id, name }).collect();
         GroundTruth {
-            image_indices: indices(images.iter()),
+            image_indices: indices(images.iter().map(|image| &image.id)),
             category_indices: indices(categories.iter().map(|category| &category.id)),
             images,
             categories,
@@ -91,8 +101,8 @@ impl GroundTruth {
         }
     }
 
-    /// Ids of the images, ascending.
-    pub fn images(&self) -> &[Id] {
+    /// The images, ascending by id.
+    pub fn images(&self) -> &[Image] {
         &self.images
     }
 

@@ -14,10 +14,11 @@ mod mean;
 mod record;
 mod results;
 mod rules;
+pub mod voc;
 mod warning;
 
 pub use annotations::read_annotations;
-pub use dataset::{Category, Detection, Detections, GroundTruth, Object};
+pub use dataset::{Category, Detection, Detections, GroundTruth, Image, Object};
 pub use error::{Error, Flaw};
 pub use file::read_file;
 pub use id::Id;

@@ -57,6 +57,15 @@ impl Selection {
     }
 }
 
+/// Indices of the images that the settings choose, ascending.
+///
+/// # Errors
+/// An id that the ground truth does not have.
+pub fn chosen_images(truth: &GroundTruth, settings: &Settings) -> Result<Vec<u32>, Error> {
+    let Selection { images, .. } = Selection::new(truth, settings)?;
+    Ok((0..).zip(images).filter(|(_, is_chosen)| *is_chosen).map(|(index, _)| index).collect())
+}
+
 fn chosen(
     what: &'static str,
     count: usize,

@@ -14,4 +14,5 @@ mod settings;
 pub use accumulate::{ClassCurves, OperatingPoint};
 pub use evaluation::{ClassRow, Evaluation, STATS, evaluate};
 pub use grid::{AREA_NAMES, AREAS, IOUS, RECALLS, iou_thresholds, recall_thresholds};
+pub use groups::chosen_images;
 pub use settings::Settings;
