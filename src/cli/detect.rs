@@ -78,7 +78,7 @@ pub(super) struct Detect {
 /// More threads than the machines have cores that this runs on.
 const MAX_THREADS: i64 = 512;
 
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
     number.ok_or_else(|| "a number from 0 to 1".to_owned())
 }
@@ -287,7 +287,7 @@ fn heading(loaded: &Loaded, detector: &Detector) -> String {
 }
 
 /// The f64 that is written with the fewest digits that tell an f32.
-fn decimal(number: f32) -> f64 {
+pub(super) fn decimal(number: f32) -> f64 {
     number.to_string().parse().unwrap_or(f64::from(number))
 }
 
@@ -330,7 +330,7 @@ fn write_results(output: &Path, seen: &[Seen], ids: &[u64], labels: &Labels) -> 
 }
 
 /// On a terminal, for more than one picture.
-fn progress_bar(pictures: usize) -> ProgressBar {
+pub(super) fn progress_bar(pictures: usize) -> ProgressBar {
     if pictures < 2 || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -4,6 +4,7 @@
 
 mod convert;
 mod detect;
+mod eval;
 mod inspect;
 mod mapping;
 mod models;
@@ -43,6 +44,8 @@ enum Command {
     Verify(verify::Verify),
     /// Show what a detector sees in pictures
     Detect(detect::Detect),
+    /// Measure how good detections are, with COCO's or Pascal VOC's metric
+    Eval(eval::Eval),
     /// List, check or show the tables that relate the tensor names of other code bases to the networks'
     Mapping(mapping::Mapping),
 }
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Models(command) => (command.json, command.run()),
         Command::Verify(command) => (command.json, command.run()),
         Command::Detect(command) => (command.json, command.run()),
+        Command::Eval(command) => (command.json(), command.run()),
         Command::Mapping(command) => (command.json(), command.run()),
     };
     let (text, code) = match outcome {
@@ -131,6 +135,10 @@ fn classified(error: &anyhow::Error) -> (&'static str, Option<String>, u8) {
         return (error.class().name(), shown(error.file()), BAD_INPUT);
     }
     if let Some(error) = error.downcast_ref::<crate::detect::Error>() {
+        let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
+        return (error.class(), error.file().and_then(shown), code);
+    }
+    if let Some(error) = error.downcast_ref::<crate::eval::Error>() {
         let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
         return (error.class(), error.file().and_then(shown), code);
     }

@@ -1,0 +1,242 @@
+//! `port eval coco`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::detector::{DetectorOptions, detect, results as records};
+use super::provenance::{Hashed, Provenance, settings_sha256, tool};
+use super::replay::Recorded;
+use super::tables;
+use crate::cli::{Report, Usage};
+use crate::eval::coco::{Evaluation, STATS, Settings, evaluate, iou_thresholds, recall_thresholds};
+use crate::eval::{Id, Rules, read_annotations, read_file, read_results};
+
+/// Arguments of `port eval coco`.
+#[derive(Debug, Args)]
+pub(super) struct Coco {
+    /// What there is: COCO annotations
+    #[arg(long, value_name = "GT.json", required_unless_present = "replay")]
+    annotations: Option<PathBuf>,
+    /// What was detected, in COCO's result form
+    #[arg(long, value_name = "DT.json", required_unless_present_any = ["weights", "replay"], conflicts_with = "weights")]
+    results: Option<PathBuf>,
+    /// A detector's checkpoint to run instead
+    #[arg(long, value_name = "FILE", requires = "images")]
+    weights: Option<PathBuf>,
+    /// The folder of the annotations' pictures, for --weights
+    #[arg(long, value_name = "DIR", requires = "weights")]
+    images: Option<PathBuf>,
+    /// Keep the detections of --weights in this file
+    #[arg(long, value_name = "OUT.json", requires = "weights")]
+    results_out: Option<PathBuf>,
+    #[command(flatten)]
+    detector: DetectorOptions,
+    /// Detections of an image and class that count: three limits, the last for all numbers but AR
+    #[arg(long, value_name = "A,B,C", default_value = "1,10,100", value_parser = limits)]
+    max_dets: [usize; 3],
+    /// Only these images
+    #[arg(long, value_name = "ID,...", value_delimiter = ',')]
+    image_ids: Option<Vec<Id>>,
+    /// Only these categories
+    #[arg(long, value_name = "ID,...", value_delimiter = ',')]
+    category_ids: Option<Vec<Id>>,
+    /// Only the first images, by id
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<usize>,
+    /// Take all classes for one
+    #[arg(long)]
+    class_agnostic: bool,
+    /// Give pycocotools' numbers even where it errs: annotation id 0, repeated ids, NaN, limits without 100
+    #[arg(long)]
+    strict_pycocotools: bool,
+    /// Write precision, scores and recall of every class
+    #[arg(long, value_name = "OUT.json")]
+    curves: Option<PathBuf>,
+    /// Evaluate again what a document of --json says, and compare
+    #[arg(long, value_name = "RESULT.json", conflicts_with_all = [
+        "annotations", "results", "weights", "max_dets", "image_ids", "category_ids", "limit", "class_agnostic",
+        "strict_pycocotools",
+    ])]
+    replay: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What is to be evaluated.
+pub(super) struct Plan {
+    pub(super) annotations: PathBuf,
+    pub(super) source: Source,
+    pub(super) settings: Settings,
+}
+
+/// Where detections come from.
+pub(super) enum Source {
+    Results(PathBuf),
+    Detector { weights: PathBuf, images: PathBuf, options: DetectorOptions, keep: Option<PathBuf> },
+}
+
+/// What was found.
+pub(super) struct Outcome {
+    pub(super) evaluation: Evaluation,
+    pub(super) provenance: Provenance,
+    pub(super) images: usize,
+}
+
+fn limits(text: &str) -> Result<[usize; 3], String> {
+    let numbers: Option<Vec<usize>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
+    let mut limits = numbers.and_then(|numbers| <[usize; 3]>::try_from(numbers).ok());
+    if let Some(limits) = &mut limits {
+        limits.sort_unstable();
+    }
+    limits.ok_or_else(|| "three numbers as 1,10,100".to_owned())
+}
+
+impl Coco {
+    pub(super) fn run(&self) -> Result<Report> {
+        let recorded = self.replay.as_ref().map(|file| Recorded::read(file)).transpose()?;
+        let outcome = match &recorded {
+            Some(recorded) => recorded.plan()?,
+            None => self.plan()?,
+        }
+        .run()?;
+        if let Some(file) = &self.curves {
+            converters::write::whole(file, &serde_json::to_vec(&curves(&outcome.evaluation))?)?;
+        }
+        match recorded {
+            Some(recorded) => recorded.compare(&outcome),
+            None => outcome.report(),
+        }
+    }
+
+    fn plan(&self) -> Result<Plan> {
+        let missing = || Usage("give --annotations, and --results or --weights with --images".to_owned());
+        let source = match (&self.results, &self.weights, &self.images) {
+            (Some(results), ..) => Source::Results(results.clone()),
+            (None, Some(weights), Some(images)) => Source::Detector {
+                weights: weights.clone(),
+                images: images.clone(),
+                options: self.detector.clone(),
+                keep: self.results_out.clone(),
+            },
+            _ => return Err(missing().into()),
+        };
+        let annotations = self.annotations.clone().ok_or_else(missing)?;
+        Ok(Plan { annotations, source, settings: self.settings() })
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            max_detections: self.max_dets,
+            image_ids: self.image_ids.clone(),
+            category_ids: self.category_ids.clone(),
+            limit: self.limit,
+            class_agnostic: self.class_agnostic,
+            rules: if self.strict_pycocotools { Rules::Pycocotools } else { Rules::Sound },
+        }
+    }
+}
+
+impl Plan {
+    pub(super) fn run(&self) -> Result<Outcome> {
+        let Plan { annotations: file, source, settings } = self;
+        let text = read_file(file)?;
+        let annotations = Hashed::new(file, &text);
+        let (truth, mut warnings) = read_annotations(&text, file, settings.rules)?;
+        drop(text);
+        let (mut results, mut detector) = (None, None);
+        let detections = match source {
+            Source::Results(file) => {
+                let text = read_file(file)?;
+                results = Some(Hashed::new(file, &text));
+                read_results(&text, file, &truth, settings.rules)?
+            }
+            Source::Detector { weights, images, options, keep } => {
+                let (detections, run) = detect(weights, images, options, &truth, settings)?;
+                detector = Some(run);
+                if let Some(keep) = keep {
+                    let records = records(&truth, &detections);
+                    converters::write::whole(keep, &serde_json::to_vec(&records)?)?;
+                }
+                detections
+            }
+        };
+        let mut evaluation = evaluate(&truth, &detections, settings)?;
+        warnings.append(&mut evaluation.warnings);
+        evaluation.warnings = warnings;
+        let settings_sha256 = settings_sha256(settings)?;
+        let settings = settings.clone();
+        let provenance =
+            Provenance { tool: tool(), annotations, results, detector, settings, settings_sha256 };
+        Ok(Outcome { evaluation, provenance, images: truth.images().len() })
+    }
+}
+
+impl Outcome {
+    fn report(&self) -> Result<Report> {
+        Ok(Report { text: tables::text(self)?, json: self.document()?, answer: true })
+    }
+
+    /// Everything, for scripts; -1 stands for nothing to measure, as in pycocotools.
+    pub(super) fn document(&self) -> Result<Json> {
+        let Outcome { evaluation, provenance, .. } = self;
+        let warnings = evaluation
+            .warnings
+            .iter()
+            .map(|warning| json!({ "kind": warning.kind(), "message": warning.to_string() }));
+        Ok(json!({
+            "stats": evaluation.stats(),
+            "stats_names": STATS,
+            "per_class": per_class(evaluation),
+            "warnings": warnings.collect::<Vec<_>>(),
+            "provenance": serde_json::to_value(provenance)?,
+        }))
+    }
+}
+
+fn per_class(evaluation: &Evaluation) -> Json {
+    let class = |class: &crate::eval::coco::ClassCurves| {
+        let row = class.row();
+        let [ap_small, ap_medium, ap_large] = row.ap_by_size;
+        let [ar_small, ar_medium, ar_large] = row.ar_by_size;
+        let best = class.best.map(|best| {
+            json!({ "score": best.score, "f1": best.f1, "precision": best.precision, "recall": best.recall })
+        });
+        let [objects, small, medium, large] = class.objects;
+        json!({
+            "category_id": class.id.as_ref().map(Id::json),
+            "name": class.name,
+            "objects": objects,
+            "objects_by_size": { "small": small, "medium": medium, "large": large },
+            "detections": class.detections,
+            "ap": row.ap, "ap50": row.ap50, "ap75": row.ap75,
+            "ap_small": ap_small, "ap_medium": ap_medium, "ap_large": ap_large,
+            "ar": row.ar, "ar_small": ar_small, "ar_medium": ar_medium, "ar_large": ar_large,
+            "best_f1": best,
+        })
+    };
+    evaluation.classes.iter().map(class).collect()
+}
+
+/// For all areas and the largest limit: precision and scores at every recall, the largest recall, by overlap.
+fn curves(evaluation: &Evaluation) -> Json {
+    let ious = iou_thresholds();
+    let class = |class: &crate::eval::coco::ClassCurves| {
+        let all = 0..ious.len();
+        json!({
+            "category_id": class.id.as_ref().map(Id::json),
+            "name": class.name,
+            "precision": all.clone().map(|iou| class.precision(iou, 0, 2)).collect::<Vec<_>>(),
+            "scores": all.clone().map(|iou| class.scores(iou, 0, 2)).collect::<Vec<_>>(),
+            "recall": all.map(|iou| class.recall(iou, 0, 2)).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "iou_thresholds": ious,
+        "recall_thresholds": recall_thresholds().to_vec(),
+        "classes": evaluation.classes.iter().map(class).collect::<Vec<_>>(),
+    })
+}
