@@ -4,6 +4,7 @@
 
 mod convert;
 mod detect;
+mod eval;
 mod inspect;
 mod mapping;
 mod readme;

@@ -22,7 +22,7 @@ pub(super) struct Eval {
 #[derive(Debug, Subcommand)]
 enum Metric {
     /// COCO's metric: the twelve numbers of pycocotools, and every class
-    Coco(coco::Coco),
+    Coco(Box<coco::Coco>),
     /// Pascal VOC's metric: average precision with eleven points (2007) or as an area (2010)
     Voc(voc::Voc),
 }

@@ -92,7 +92,7 @@ fn verdicts(class: &Class, settings: &Settings) -> Vec<Verdict> {
     let mut detections: Vec<_> = class.detections.iter().collect();
     // Adding 0 makes -0 equal to it.
     detections.sort_by(|a, b| (b.score + 0.0).total_cmp(&(a.score + 0.0)));
-    let mut verdict = |one: &super::Detection| {
+    let verdict = |one: &super::Detection| {
         let (mut most, mut best) = (f64::NEG_INFINITY, None);
         for target in by_image.get_mut(&one.image).into_iter().flatten() {
             let overlap = overlap(one.corners, target.0.corners, settings.plus_one);
@@ -110,7 +110,7 @@ fn verdicts(class: &Class, settings: &Settings) -> Vec<Verdict> {
             _ => Verdict::Wrong,
         }
     };
-    detections.into_iter().map(|one| verdict(one)).collect()
+    detections.into_iter().map(verdict).collect()
 }
 
 fn overlap(a: [f64; 4], b: [f64; 4], plus_one: bool) -> f64 {

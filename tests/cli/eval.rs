@@ -1,0 +1,273 @@
+//! `port eval`.
+
+use std::path::PathBuf;
+
+use serde_json::{Value as Json, json};
+
+use crate::{Ran, Sandbox, repository, support};
+
+/// A directory with a case's annotations and results.
+fn case(name: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    for file in ["gt.json", "dt.json"] {
+        sandbox.copy(&format!("tests/data/eval/coco/{name}/{file}"));
+    }
+    sandbox
+}
+
+const FILES: [&str; 6] = ["eval", "coco", "--annotations", "gt.json", "--results", "dt.json"];
+
+fn coco(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
+    sandbox.port(&[&FILES, arguments].concat())
+}
+
+fn expected(name: &str) -> Json {
+    let file = repository(&format!("tests/data/eval/coco/{name}/expected.json"));
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
+fn assert_stats(ours: &Json, theirs: &Json) {
+    let numbers = |stats: &Json| -> Vec<f64> {
+        stats.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+    };
+    let (ours, theirs) = (numbers(ours), numbers(theirs));
+    assert_eq!(ours.len(), 12);
+    assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() <= 1e-12), "{ours:?} {theirs:?}");
+}
+
+#[test]
+fn tables_have_what_is_measured_and_say_where_nothing_is() {
+    let ran = coco(&case("tiny"), &[]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for line in [
+        "annotations  gt.json (",
+        "AP      0.50:0.95  all            100  0.3515\n",
+        "AR1     0.50:0.95  all              1  0.2500\n",
+        "class  objects  detections      AP    AP50    AP75      AR  best F1  at score\n",
+        "c1           2           3  0.7030  1.0000  0.5050  0.7000   1.0000     0.800\n",
+        "c2           1           0  0.0000  0.0000  0.0000  0.0000      n/a       n/a\n",
+    ] {
+        assert!(ran.stdout.contains(line), "{line}{}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_document_has_the_numbers_and_what_they_were_made_from() {
+    let sandbox = case("tiny");
+    let document = coco(&sandbox, &["--json"]).json();
+    assert_stats(&document["stats"], &expected("tiny")["reference"]["stats"]);
+    assert_eq!(document["stats_names"][8], "AR100");
+    assert_eq!(document["warnings"], json!([]));
+    assert_eq!(document["per_class"][0]["best_f1"]["score"], 0.8);
+    assert_eq!(document["per_class"][1]["category_id"], 2);
+    let provenance = &document["provenance"];
+    assert_eq!(provenance["annotations"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(provenance["settings"]["max_detections"], json!([1, 10, 100]));
+    assert_eq!(provenance["tool"], concat!("port ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn odd_data_are_counted_or_refused() {
+    let ran = coco(&case("annotation_id_zero"), &["--json"]);
+    assert_stats(&ran.json()["stats"], &expected("annotation_id_zero")["wanted_reference"]["stats"]);
+    assert_eq!(ran.json()["warnings"][0]["kind"], "annotation-id-zero");
+    let strict = coco(&case("annotation_id_zero"), &["--json", "--strict-pycocotools"]);
+    assert_stats(&strict.json()["stats"], &expected("annotation_id_zero")["reference"]["stats"]);
+    let empty = coco(&case("empty_detections"), &[]);
+    assert!(empty.code == 0 && empty.stdout.contains("warning: there are no detections"), "{}", empty.stdout);
+    for (name, class, words) in [
+        ("nan_score", "corrupt", "dt.json: result 3 (the first is 0): `score` is not finite"),
+        ("short_box", "corrupt", "`bbox` has 3 numbers"),
+        ("unknown_image", "unknown-image", "999999 (1)"),
+    ] {
+        let ran = coco(&case(name), &["--json"]);
+        let error = &ran.json()["error"];
+        assert_eq!((ran.code, error["class"].as_str()), (3, Some(class)), "{name}");
+        assert_eq!(error["file"], "dt.json");
+        assert!(error["message"].as_str().unwrap().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn results_without_any_known_category_are_refused() {
+    let sandbox = case("tiny");
+    sandbox.file("dt.json", r#"[{"image_id": 1, "category_id": 80, "bbox": [0, 0, 1, 1], "score": 1}]"#);
+    let ran = coco(&sandbox, &[]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.stderr.contains("they are of 80 (1)"), "{}", ran.stderr);
+}
+
+#[test]
+fn files_that_are_something_else_are_refused() {
+    let sandbox = case("tiny");
+    for (text, words) in [
+        ("", "the text ends"),
+        ("[{]", "expected at byte 2"),
+        ("{}", "results must be an array"),
+        ("[1]", "result 0 (the first is 0): it is not an object"),
+        ("[] 1", "something follows"),
+    ] {
+        let ran = coco(sandbox.file("dt.json", text), &[]);
+        assert!(ran.code == 3 && ran.stderr.contains(words), "{text}: {}", ran.stderr);
+    }
+    let ran = coco(sandbox.file("gt.json", "[]"), &[]);
+    assert!(ran.code == 3 && ran.stderr.contains("annotations must be an object"), "{}", ran.stderr);
+}
+
+#[test]
+fn selections_choose_and_unknown_ones_are_usage_errors() {
+    let sandbox = case("tiny");
+    let classes = |arguments: &[&str]| {
+        let document = coco(&sandbox, &[arguments, &["--json"]].concat()).json();
+        document["per_class"].as_array().unwrap().len()
+    };
+    assert_eq!(classes(&["--category-ids", "2"]), 1);
+    assert_eq!(classes(&["--class-agnostic"]), 1);
+    let few = coco(&sandbox, &["--limit", "1", "--json"]).json();
+    assert_eq!(few["per_class"][1]["objects"], 0);
+    assert_eq!(few["per_class"][1]["ap"], -1.0);
+    let same = coco(&sandbox, &["--image-ids", "1", "--json"]).json();
+    assert_eq!(few["stats"], same["stats"]);
+    for wrong in [["--image-ids", "7"], ["--max-dets", "1,1,100"], ["--max-dets", "100"], ["--weights", "x"]]
+    {
+        assert_eq!(coco(&sandbox, &wrong).code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn curves_have_every_class() {
+    let sandbox = case("tiny");
+    assert_eq!(coco(&sandbox, &["--curves", "curves.json"]).code, 0);
+    let curves: Json = serde_json::from_slice(&std::fs::read(sandbox.path("curves.json")).unwrap()).unwrap();
+    assert_eq!(curves["recall_thresholds"].as_array().unwrap().len(), 101);
+    assert_eq!(curves["classes"][0]["recall"], json!([1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]));
+    assert_eq!(curves["classes"][0]["precision"][9].as_array().unwrap().len(), 101);
+}
+
+#[test]
+fn a_result_can_be_replayed() {
+    let sandbox = case("tiny");
+    let document = coco(&sandbox, &["--json", "--category-ids", "1"]).stdout;
+    sandbox.file("result.json", document);
+    let again = sandbox.port(&["eval", "coco", "--replay", "result.json"]);
+    assert_eq!(again.code, 0, "{}{}", again.stdout, again.stderr);
+    assert!(again.stdout.contains("the same, every number and every hash"), "{}", again.stdout);
+    let text = std::fs::read_to_string(sandbox.path("dt.json")).unwrap();
+    sandbox.file("dt.json", text.replacen("0.9}", "0.1}", 1));
+    let again = sandbox.port(&["eval", "coco", "--replay", "result.json", "--json"]);
+    assert_eq!((again.code, &again.json()["same"]), (1, &json!(false)));
+    assert_eq!(again.json()["different"], json!(["results", "stats", "classes"]));
+    assert_eq!(sandbox.port(&["eval", "coco", "--replay", "gt.json"]).code, 3);
+}
+
+/// The sample network on its pictures: the same numbers at once and by way of a result file.
+#[test]
+fn a_detector_is_evaluated_as_its_results_are() {
+    let sandbox = Sandbox::new();
+    let samples = |name: &str| repository("samples").join(name).to_str().unwrap().to_owned();
+    let (annotations, weights) = (samples("shapes/annotations.json"), samples("nanodet-plus-shapes.pth"));
+    let pictures = samples("shapes");
+    let ran = sandbox.port(&[
+        "eval",
+        "coco",
+        "--annotations",
+        &annotations,
+        "--weights",
+        &weights,
+        "--images",
+        &pictures,
+        "--image-size",
+        "192",
+        "--results-out",
+        "dt.json",
+        "--json",
+    ]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let by_file =
+        sandbox.port(&["eval", "coco", "--annotations", &annotations, "--results", "dt.json", "--json"]);
+    let (direct, by_file) = (ran.json(), by_file.json());
+    assert_eq!(direct["stats"], by_file["stats"]);
+    assert_eq!(direct["per_class"], by_file["per_class"]);
+    let detector = &direct["provenance"]["detector"];
+    assert_eq!((&detector["image_size"], &detector["resize"]), (&json!("192x192"), &json!("stretch")));
+    assert_eq!(detector["nms_iou"], 0.6);
+    sandbox.file("result.json", ran.stdout);
+    assert_eq!(sandbox.port(&["eval", "coco", "--replay", "result.json"]).code, 0);
+}
+
+/// VOC's files are made here, as a user would have them.
+fn devkit() -> Sandbox {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("Annotations")).unwrap();
+    std::fs::create_dir(sandbox.path("results")).unwrap();
+    let object = |difficult: u8, right: u32| {
+        format!(
+            "<object><name>dog</name><difficult>{difficult}</difficult><bndbox><xmin>1</xmin><ymin>1</ymin>\
+             <xmax>{right}</xmax><ymax>50</ymax></bndbox></object>"
+        )
+    };
+    let xml = |objects: String| format!("\u{feff}<annotation>\r\n{objects}\r\n</annotation>");
+    sandbox
+        .file("Annotations/a.xml", xml(object(0, 50)))
+        .file("Annotations/b.xml", xml(object(1, 50) + &object(0, 500)))
+        .file("test.txt", "a\r\nb\r\n")
+        .file("results/comp4_det_test_dog.txt", "a 0.9 1 1 50 50\nb 0.8 1 1 50 50\nb 0.7 9 9 20 20\n");
+    sandbox
+}
+
+const DEVKIT: [&str; 8] =
+    ["eval", "voc", "--annotations", "Annotations", "--results", "results", "--image-set", "test.txt"];
+
+#[test]
+fn voc_reads_the_development_kits_files() {
+    let sandbox = devkit();
+    let ran = sandbox.port(&DEVKIT);
+    assert!(ran.stdout.contains("mAP (10, area, IoU 0.5): 0.5000"), "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stdout.contains("dog          2          1           3      1      1  0.5000"),
+        "{}",
+        ran.stdout
+    );
+    let document = sandbox.port(&[&DEVKIT[..], &["--metric", "07", "--json"]].concat()).json();
+    assert_eq!(document["map"], document["map07"]);
+    assert_eq!(document["per_class"][0]["difficult"], 1);
+    sandbox.file("results/comp4_det_test_dog.txt", "c 0.9 1 1 50 50\n");
+    let ran = sandbox.port(&DEVKIT);
+    assert!(ran.code == 3 && ran.stderr.contains("c (1)"), "{}", ran.stderr);
+    sandbox.file("results/comp4_det_test_dog.txt", "a 0.9 1 1 50\n");
+    assert!(sandbox.port(&DEVKIT).stderr.contains("line 1: 4 numbers after the image"));
+}
+
+#[test]
+fn voc_reads_cocos_files_too() {
+    let sandbox = case("tiny");
+    let files = ["eval", "voc", "--annotations", "gt.json", "--results", "dt.json", "--json"];
+    let document = sandbox.port(&files).json();
+    assert_eq!(document["per_class"][0]["ap10"], 1.0);
+    assert_eq!(document["map"], 0.5);
+}
+
+/// The published COCO weights on coco8's pictures, against pycocotools on upstream's own detections.
+#[test]
+fn coco_weights_have_their_upstream_map() {
+    let Some(reference) = support::reference("nanodet-plus") else { return };
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/coco8");
+    let weights = reference.join("weights/nanodet-plus-m_416_coco.pth");
+    let [annotations, images, weights] = [data.join("val.json"), data.join("images/val"), weights]
+        .map(|path| path.to_str().unwrap().to_owned());
+    let ran = Sandbox::new().port(&[
+        "eval",
+        "coco",
+        "--annotations",
+        &annotations,
+        "--images",
+        &images,
+        "--weights",
+        &weights,
+        "--json",
+    ]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let document = ran.json();
+    assert_eq!(document["per_class"].as_array().unwrap().len(), 80);
+    assert!(document["stats"][0].as_f64().unwrap() > 0.2, "{}", document["stats"]);
+}
