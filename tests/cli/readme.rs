@@ -48,9 +48,16 @@ fn agrees(shown: &str, printed: &str) -> bool {
     Regex::new(&format!("^(?s:{})$", parts.join(".*"))).unwrap().is_match(&normal(printed))
 }
 
-/// What the commands may name.
-const SAMPLES: [&str; 3] =
-    ["samples/nanodet-plus-shapes.pth", "samples/shapes/000009.jpg", "samples/shapes/annotations.json"];
+/// What the commands may name: the sample network and its pictures.
+fn copy_samples(sandbox: &Sandbox) {
+    std::fs::create_dir_all(sandbox.path("samples/shapes")).unwrap();
+    let pictures = std::fs::read_dir(repository("samples/shapes")).unwrap();
+    let pictures = pictures.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let pictures = pictures.map(|name| format!("samples/shapes/{name}"));
+    for sample in pictures.chain(["samples/nanodet-plus-shapes.pth".to_owned()]) {
+        std::fs::copy(repository(&sample), sandbox.path(&sample)).unwrap();
+    }
+}
 
 #[test]
 fn documents_show_real_output() {
@@ -59,10 +66,7 @@ fn documents_show_real_output() {
         ["README.md", "docs/architecture.md", "docs/formats.md", "docs/mapping.md", "docs/security.md"]
     {
         let sandbox = Sandbox::new();
-        std::fs::create_dir_all(sandbox.path("samples/shapes")).unwrap();
-        for sample in SAMPLES {
-            std::fs::copy(repository(sample), sandbox.path(sample)).unwrap();
-        }
+        copy_samples(&sandbox);
         for example in examples(document) {
             count += 1;
             let arguments: Vec<&str> = example.arguments.iter().map(String::as_str).collect();

@@ -11,7 +11,9 @@ use super::provenance::{Hashed, Provenance, settings_sha256, tool};
 use super::replay::Recorded;
 use super::tables;
 use crate::cli::{Report, Usage};
-use crate::eval::coco::{Evaluation, STATS, Settings, evaluate, iou_thresholds, recall_thresholds};
+use crate::eval::coco::{
+    Evaluation, STATS, Settings, chosen_images, evaluate, iou_thresholds, recall_thresholds,
+};
 use crate::eval::{Id, Rules, read_annotations, read_file, read_results};
 
 /// Arguments of `port eval coco`.
@@ -164,6 +166,7 @@ impl Plan {
                 detections
             }
         };
+        let images = chosen_images(&truth, settings)?.len();
         let mut evaluation = evaluate(&truth, &detections, settings)?;
         warnings.append(&mut evaluation.warnings);
         evaluation.warnings = warnings;
@@ -171,7 +174,7 @@ impl Plan {
         let settings = settings.clone();
         let provenance =
             Provenance { tool: tool(), annotations, results, detector, settings, settings_sha256 };
-        Ok(Outcome { evaluation, provenance, images: truth.images().len() })
+        Ok(Outcome { evaluation, provenance, images })
     }
 }
 
