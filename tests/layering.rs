@@ -5,17 +5,18 @@
 use std::path::{Path, PathBuf};
 
 /// A room of `src/` and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("mapping", &[]),
     ("graph", &[]),
     ("models", &["graph"]),
     ("identify", &["mapping", "graph", "models"]),
     ("runtime", &["graph"]),
     ("detect", &["graph", "models", "runtime"]),
+    ("data", &["detect"]),
     ("verify", &["graph", "models", "identify", "runtime", "detect"]),
     ("eval", &[]),
     ("report", &[]),
-    ("cli", &["mapping", "graph", "models", "identify", "runtime", "detect", "verify", "eval", "report"]),
+    ("cli", &["mapping", "graph", "models", "identify", "runtime", "detect", "verify", "data", "eval", "report"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

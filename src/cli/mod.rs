@@ -3,6 +3,7 @@
 //! Exit codes are a contract: 0 done, 1 the answer is no, 2 bad usage, 3 bad input file or data.
 
 mod convert;
+mod data;
 mod detect;
 mod eval;
 mod inspect;
@@ -46,6 +47,8 @@ enum Command {
     Detect(detect::Detect),
     /// Measure how good detections are, with COCO's or Pascal VOC's metric
     Eval(eval::Eval),
+    /// Count, check, convert or part data sets of COCO, Pascal VOC and YOLO
+    Data(data::Data),
     /// List, check or show the tables that relate the tensor names of other code bases to the networks'
     Mapping(mapping::Mapping),
 }
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Verify(command) => (command.json, command.run()),
         Command::Detect(command) => (command.json, command.run()),
         Command::Eval(command) => (command.json(), command.run()),
+        Command::Data(command) => (command.json(), command.run()),
         Command::Mapping(command) => (command.json(), command.run()),
     };
     let (text, code) = match outcome {
@@ -139,6 +143,10 @@ fn classified(error: &anyhow::Error) -> (&'static str, Option<String>, u8) {
         return (error.class(), error.file().and_then(shown), code);
     }
     if let Some(error) = error.downcast_ref::<crate::eval::Error>() {
+        let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
+        return (error.class(), error.file().and_then(shown), code);
+    }
+    if let Some(error) = error.downcast_ref::<crate::data::Error>() {
         let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
         return (error.class(), error.file().and_then(shown), code);
     }

@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::Usage;
-use crate::detect::Error;
-
-/// What pictures in a folder are known by; a file named by the user may have any name.
-const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
+use crate::detect::{EXTENSIONS, Error};
 
 /// The pictures at `paths`, in their order; those of a folder (not of folders in it) sorted by name.
 ///

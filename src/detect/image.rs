@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
 use super::{Error, jpeg};
@@ -19,6 +20,12 @@ pub const MAX_PIXELS: u64 = 1 << 27;
 pub const MIN_SIDE: u32 = 4;
 /// The largest file read: an uncompressed picture of the most pixels.
 pub(super) const MAX_FILE_BYTES: u64 = 512 << 20;
+
+/// What pictures in a folder are known by; a file named by the user may have any name.
+pub const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
+
+/// Bytes read for a picture's size; where that is not enough, all are.
+const HEAD_BYTES: u64 = 1 << 18;
 
 /// What a decoder may allocate beside the file: 8 bytes a pixel, that is 16-bit RGBA.
 const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 8;
@@ -44,16 +51,9 @@ pub fn read_image(file: &Path) -> Result<RgbImage, Error> {
 /// # Errors
 /// The bytes are none, no picture, damaged, too many or too few pixels.
 pub fn decode_image(bytes: &[u8], file: &Path) -> Result<RgbImage, Error> {
-    if bytes.is_empty() {
-        return Err(Error::Empty { file: file.to_owned() });
-    }
     let corrupt =
         |problem: ImageError| Error::Corrupt { file: file.to_owned(), problem: problem.to_string() };
-    let format = image::guess_format(bytes).ok().filter(ImageFormat::reading_enabled);
-    let format = format.ok_or_else(|| Error::NotAnImage { file: file.to_owned() })?;
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits());
-    let mut decoder = reader.into_decoder().map_err(corrupt)?;
+    let (format, mut decoder) = decoder(bytes, file)?;
     check_size(decoder.dimensions(), file)?;
     // OpenCV's imread turns pictures too; an unreadable orientation is none.
     let orientation = decoder.orientation();
@@ -66,6 +66,64 @@ pub fn decode_image(bytes: &[u8], file: &Path) -> Result<RgbImage, Error> {
         decoded.apply_orientation(orientation);
     }
     Ok(decoded.into_rgb8())
+}
+
+/// What a picture says before its pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureHead {
+    /// Pixels across, upright.
+    pub width: u32,
+    /// Pixels down, upright.
+    pub height: u32,
+    /// Whether EXIF says that it lies otherwise in its file; [`read_image`] turns it.
+    pub is_turned: bool,
+}
+
+/// Reads the size of a picture without decoding it.
+///
+/// # Errors
+/// The file is not readable, empty, no picture, too large or too small.
+pub fn read_picture_head(file: &Path) -> Result<PictureHead, Error> {
+    let head = read_start(file, HEAD_BYTES)?;
+    match picture_head(&head, file) {
+        Err(Error::Corrupt { .. }) if head.len() as u64 == HEAD_BYTES => {
+            picture_head(&read_start(file, MAX_FILE_BYTES)?, file)
+        }
+        found => found,
+    }
+}
+
+fn read_start(file: &Path, length: u64) -> Result<Vec<u8>, Error> {
+    let io = |problem| Error::Io { file: file.to_owned(), problem };
+    let mut bytes = Vec::new();
+    File::open(file).map_err(io)?.take(length).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+fn picture_head(bytes: &[u8], file: &Path) -> Result<PictureHead, Error> {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    let mut decoder = decoder(bytes, file)?.1;
+    check_size(decoder.dimensions(), file)?;
+    let (width, height) = decoder.dimensions();
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let lies = matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH);
+    let (width, height) = if lies { (height, width) } else { (width, height) };
+    Ok(PictureHead { width, height, is_turned: orientation != Orientation::NoTransforms })
+}
+
+/// The decoder that the first bytes ask for.
+fn decoder<'a>(bytes: &'a [u8], file: &Path) -> Result<(ImageFormat, impl ImageDecoder + 'a), Error> {
+    if bytes.is_empty() {
+        return Err(Error::Empty { file: file.to_owned() });
+    }
+    let format = image::guess_format(bytes).ok().filter(ImageFormat::reading_enabled);
+    let format = format.ok_or_else(|| Error::NotAnImage { file: file.to_owned() })?;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits());
+    let decoder = reader.into_decoder();
+    let corrupt =
+        |problem: ImageError| Error::Corrupt { file: file.to_owned(), problem: problem.to_string() };
+    Ok((format, decoder.map_err(corrupt)?))
 }
 
 fn limits() -> Limits {
@@ -154,6 +212,29 @@ mod tests {
         assert_eq!(decoded(&oriented(&jpeg, 1)).unwrap(), upright);
         assert_eq!(decoded(&oriented(&jpeg, 6)).unwrap(), image::imageops::rotate90(&upright));
         assert_eq!(decoded(&oriented(&jpeg, 3)).unwrap(), image::imageops::rotate180(&upright));
+    }
+
+    #[test]
+    fn heads_have_the_upright_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("picture");
+        let head = |bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            read_picture_head(&file).map(|head| (head.width, head.height, head.is_turned))
+        };
+        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP] {
+            assert_eq!(head(&encoded(&gradient().into(), format)).unwrap(), (64, 48, false), "{format:?}");
+        }
+        let jpeg = encoded(&gradient().into(), ImageFormat::Jpeg);
+        assert_eq!(head(&oriented(&jpeg, 6)).unwrap(), (48, 64, true));
+        assert_eq!(head(&oriented(&jpeg, 3)).unwrap(), (64, 48, true));
+        assert!(head(b"").is_err() && head(b"text").is_err() && head(&jpeg[..20]).is_err());
+        // Longer than what is read at first: the size of a WebP is known after its last chunk.
+        let noise =
+            RgbImage::from_fn(700, 500, |x, y| Rgb([(x * y) as u8, (x * x ^ y) as u8, (x ^ y * y) as u8]));
+        let webp = encoded(&noise.into(), ImageFormat::WebP);
+        assert!(webp.len() as u64 > HEAD_BYTES);
+        assert_eq!(head(&webp).unwrap(), (700, 500, false));
     }
 
     /// A bitmap's header can announce any size; nothing of that size is allocated.

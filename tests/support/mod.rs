@@ -10,7 +10,16 @@ use port::graph::{Array, Graph, Parameter, Weights};
 /// The folder `name` of the reference data beside the repository. Where there is none the test that asks says so
 /// and passes; the project's own continuous integration has the data and may not do without.
 pub fn reference(name: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference").join(name);
+    shared("reference", name)
+}
+
+/// The data set `name` beside the repository, with the same habits.
+pub fn data_set(name: &str) -> Option<PathBuf> {
+    shared("data", name)
+}
+
+fn shared(kind: &str, name: &str) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(kind).join(name);
     if folder.is_dir() {
         return Some(folder);
     }
