@@ -303,8 +303,8 @@ fn ids(given: impl ExactSizeIterator<Item = Option<u64>>) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::draft::assemble;
     use super::*;
+    use crate::data::draft::assemble;
 
     fn read(text: &str) -> (DataSet, Defects) {
         let mut defects = Defects::default();

@@ -83,9 +83,9 @@ fn draw(seed: u64, file: &str) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bounds::PictureSize;
-    use super::super::set::Image;
     use super::*;
+    use crate::data::Image;
+    use crate::data::PictureSize;
 
     fn set(count: usize) -> DataSet {
         let size = PictureSize { width: 9, height: 9 };

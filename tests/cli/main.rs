@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
 
 mod convert;
+mod data;
 mod detect;
 mod eval;
 mod inspect;
