@@ -62,9 +62,14 @@ fn copy_samples(sandbox: &Sandbox) {
 #[test]
 fn documents_show_real_output() {
     let mut count = 0;
-    for document in
-        ["README.md", "docs/architecture.md", "docs/formats.md", "docs/mapping.md", "docs/security.md"]
-    {
+    for document in [
+        "README.md",
+        "docs/architecture.md",
+        "docs/formats.md",
+        "docs/mapping.md",
+        "docs/security.md",
+        "docs/data.md",
+    ] {
         let sandbox = Sandbox::new();
         copy_samples(&sandbox);
         for example in examples(document) {
