@@ -230,8 +230,9 @@ mod tests {
         assert_eq!(head(&oriented(&jpeg, 3)).unwrap(), (64, 48, true));
         assert!(head(b"").is_err() && head(b"text").is_err() && head(&jpeg[..20]).is_err());
         // Longer than what is read at first: the size of a WebP is known after its last chunk.
-        let noise =
-            RgbImage::from_fn(700, 500, |x, y| Rgb([(x * y) as u8, (x * x ^ y) as u8, (x ^ y * y) as u8]));
+        let noise = RgbImage::from_fn(700, 500, |x, y| {
+            Rgb([(x * y) as u8, ((x * x) ^ y) as u8, (x ^ (y * y)) as u8])
+        });
         let webp = encoded(&noise.into(), ImageFormat::WebP);
         assert!(webp.len() as u64 > HEAD_BYTES);
         assert_eq!(head(&webp).unwrap(), (700, 500, false));
