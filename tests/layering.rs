@@ -16,7 +16,10 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("verify", &["graph", "models", "identify", "runtime", "detect"]),
     ("eval", &[]),
     ("report", &[]),
-    ("cli", &["mapping", "graph", "models", "identify", "runtime", "detect", "verify", "data", "eval", "report"]),
+    (
+        "cli",
+        &["mapping", "graph", "models", "identify", "runtime", "detect", "verify", "data", "eval", "report"],
+    ),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
