@@ -128,8 +128,13 @@ fn selections_choose_and_unknown_ones_are_usage_errors() {
     assert_eq!(few["per_class"][1]["ap"], -1.0);
     let same = coco(&sandbox, &["--image-ids", "1", "--json"]).json();
     assert_eq!(few["stats"], same["stats"]);
-    for wrong in [["--image-ids", "7"], ["--max-dets", "1,1,100"], ["--max-dets", "100"], ["--weights", "x"]]
-    {
+    for wrong in [
+        ["--image-ids", "7"],
+        ["--curves", "./dt.json"],
+        ["--max-dets", "1,1,100"],
+        ["--max-dets", "100"],
+        ["--weights", "x"],
+    ] {
         assert_eq!(coco(&sandbox, &wrong).code, 2, "{wrong:?}");
     }
 }

@@ -99,6 +99,7 @@ fn limits(text: &str) -> Result<[usize; 3], String> {
 
 impl Coco {
     pub(super) fn run(&self) -> Result<Report> {
+        self.check_outputs()?;
         let recorded = self.replay.as_ref().map(|file| Recorded::read(file)).transpose()?;
         let outcome = match &recorded {
             Some(recorded) => recorded.plan()?,
@@ -112,6 +113,20 @@ impl Coco {
             Some(recorded) => recorded.compare(&outcome),
             None => outcome.report(),
         }
+    }
+
+    /// Refuses to write over anything that is read.
+    fn check_outputs(&self) -> Result<()> {
+        let inputs = [&self.annotations, &self.results, &self.weights, &self.replay];
+        for output in self.curves.iter().chain(&self.results_out) {
+            let Ok(place) = output.canonicalize() else { continue };
+            let mut inputs = inputs.into_iter().flatten();
+            if inputs.any(|input| input.canonicalize().is_ok_and(|input| input == place)) {
+                let message = format!("{} is an input; write to another file", output.display());
+                return Err(Usage(message).into());
+            }
+        }
+        Ok(())
     }
 
     fn plan(&self) -> Result<Plan> {
