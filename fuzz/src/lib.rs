@@ -1,5 +1,7 @@
 //! What every target does with a file: open it, look at everything in it, and watch the memory.
 
+pub mod data;
+
 use std::path::Path;
 
 use converters::{Checkpoint, json, limits, open_bytes};

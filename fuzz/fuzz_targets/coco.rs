@@ -1,0 +1,6 @@
+//! Data sets: coco.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| converters_fuzz::data::check_coco(data));

@@ -1,0 +1,6 @@
+//! Data sets: yolo.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| converters_fuzz::data::check_yolo(data));
