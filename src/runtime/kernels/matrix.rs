@@ -40,7 +40,8 @@ impl<'a, T> Matrix<'a, T> {
 #[allow(unsafe_code)] // gemm takes pointers
 pub(crate) fn multiply<T: Element>(result: &mut [T], left: Matrix<'_, T>, right: Matrix<'_, T>, add: bool) {
     let (rows, inner, columns) = (left.rows, left.columns, right.columns);
-    let fits = left.fits() && right.fits() && inner == right.rows && rows * columns <= result.len();
+    let fits =
+        left.fits() && right.fits() && inner == right.rows && rows.saturating_mul(columns) <= result.len();
     assert!(fits, "matrices {rows}x{inner} and {}x{columns} do not fit their slices", right.rows);
     // SAFETY: every (row, column) of each matrix lies in its slice, checked above; `result` is borrowed mutably
     // and so overlaps neither of the others; T is f32 or f64, which gemm knows.

@@ -12,10 +12,9 @@ impl Kernel<3> for ChannelAffine {
     const NAME: &'static str = "channel affine";
 
     fn forward<T: Element>(&self, [x, factor, shift]: [View<'_, T>; 3]) -> (Vec<T>, Vec<usize>) {
-        let [_, channels, height, width] = x.planes();
         let mut result = x.data.to_vec();
-        result.par_chunks_mut(height * width).enumerate().for_each(|(plane, values)| {
-            let (factor, shift) = (at(factor.data, plane % channels), at(shift.data, plane % channels));
+        each_plane(x, &mut result, |c, values| {
+            let (factor, shift) = (at(factor.data, c), at(shift.data, c));
             values.iter_mut().for_each(|value| *value = *value * factor + shift);
         });
         (result, x.shape.to_vec())
@@ -28,10 +27,9 @@ impl Kernel<3> for ChannelAffine {
         gradient: View<'_, T>,
         _: [bool; 3],
     ) -> Gradients<T, 3> {
-        let [_, channels, height, width] = x.planes();
         let mut input = gradient.data.to_vec();
-        input.par_chunks_mut(height * width).enumerate().for_each(|(plane, values)| {
-            let factor = at(factor.data, plane % channels);
+        each_plane(x, &mut input, |c, values| {
+            let factor = at(factor.data, c);
             values.iter_mut().for_each(|value| *value *= factor);
         });
         let sums = per_channel(x, |c| {
@@ -84,10 +82,8 @@ impl Kernel<3> for BatchNorm {
     const NAME: &'static str = "batch norm";
 
     fn forward<T: Element>(&self, [x, weight, bias]: [View<'_, T>; 3]) -> (Vec<T>, Vec<usize>) {
-        let [_, channels, height, width] = x.planes();
         let mut result = x.data.to_vec();
-        result.par_chunks_mut(height * width).enumerate().for_each(|(plane, values)| {
-            let c = plane % channels;
+        each_plane(x, &mut result, |c, values| {
             if let Some(moments) = self.moments.get(c) {
                 normalise(values, moments, self.epsilon, at(weight.data, c), at(bias.data, c));
             }
@@ -215,6 +211,13 @@ fn dot<T: Element>(left: &[T], right: &[T]) -> f64 {
 
 fn at<T: Copy + Default>(values: &[T], index: usize) -> T {
     values.get(index).copied().unwrap_or_default()
+}
+
+/// Calls `change` with the channel and the numbers of every plane of `values`, which has the shape of `x`.
+fn each_plane<T: Element>(x: View<'_, T>, values: &mut [T], change: impl Fn(usize, &mut [T]) + Send + Sync) {
+    let [_, channels, height, width] = x.planes();
+    let planes = values.par_chunks_mut(height * width).enumerate();
+    planes.for_each(|(plane, values)| change(plane % channels, values));
 }
 
 /// The planes of one channel, image by image.
