@@ -50,7 +50,7 @@ fn check(name: &str, file: &Path) {
     let recording = converters::open(file).unwrap();
     let input = input(&recording);
     let shape = <[usize; 4]>::try_from(input.dims().to_vec()).unwrap();
-    let graph = preset(name).unwrap().model.graph(Form::Training, shape).unwrap();
+    let graph = preset(name).unwrap().model().graph(Form::Training, shape).unwrap();
     let taps = taps(&graph, &synthetic_weights(&graph), &input);
     let mut worst = (0.0, "");
     for tensor in recording.tensors().iter().filter(|tensor| !DECODED.contains(&tensor.name())) {
@@ -90,7 +90,7 @@ fn real_weights(path: &Path, graph: &Graph) -> Weights {
 fn published_weights_give_the_original_outputs() {
     let Some(folder) = reference("nanodet-plus") else { return };
     let recording = converters::open(folder.join("nanodet-plus-m/activations_real.safetensors")).unwrap();
-    let graph = preset("nanodet-plus-m").unwrap().model.graph(Form::Inference, [1, 3, 416, 416]).unwrap();
+    let graph = preset("nanodet-plus-m").unwrap().model().graph(Form::Inference, [1, 3, 416, 416]).unwrap();
     let weights = real_weights(&folder.join("weights/nanodet-plus-m_416_coco.pth"), &graph);
     let (folded, folding) = fold_batch_norms(&graph);
     assert_eq!(folding.len(), 106);

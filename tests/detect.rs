@@ -8,7 +8,7 @@ use std::path::Path;
 
 use port::detect::{Decoded, Detection, Warp, decode, preprocess, priors, read_image, select};
 use port::models::nanodet_plus::NanoDetPlus;
-use port::models::{DetectorFacts, Size};
+use port::models::{DetectorFacts, Network, Size};
 use serde_json::Value as Json;
 
 const REAL_INPUT: Size = Size::square(416);
@@ -17,7 +17,7 @@ const REAL_INPUT: Size = Size::square(416);
 const SYNTHETIC_INPUT: Size = Size { width: 64, height: 96 };
 
 fn facts(size: Size) -> DetectorFacts {
-    DetectorFacts::nanodet_plus(&NanoDetPlus::M, size)
+    NanoDetPlus::M.facts(size)
 }
 
 /// The values of an f32 tensor.

@@ -7,7 +7,7 @@ mod support;
 use candle_core::{DType, Device, Tensor};
 use port::graph::{Graph, Weights};
 use port::models::nanodet_plus::{Auxiliary, NanoDetPlus};
-use port::models::{Form, Model, preset};
+use port::models::{Form, Model};
 use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
 use support::synthetic_weights;
 
@@ -15,14 +15,13 @@ const INPUT: [usize; 4] = [2, 3, 96, 64];
 
 /// A small network with everything that a large one has.
 fn graph() -> Graph {
-    let Model::NanoDetPlus(m) = &preset("nanodet-plus-m").unwrap().model;
     let small = NanoDetPlus {
         channels: 16,
         classes: 3,
         auxiliary: Some(Auxiliary { channels: 32, stacked: 1 }),
-        ..m.clone()
+        ..NanoDetPlus::M
     };
-    Model::NanoDetPlus(small).graph(Form::Training, INPUT).unwrap()
+    Model::from(small).graph(Form::Training, INPUT).unwrap()
 }
 
 fn ramp(count: usize, period: usize) -> Vec<f64> {

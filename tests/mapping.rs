@@ -11,7 +11,7 @@ use converters::{Dtype, Tensor};
 use port::identify::{IdentifyError, Request, expected_parameters, figures, identify};
 use port::mapping::{Expected, Table, tables};
 use port::models::nanodet_plus::{Auxiliary, NanoDetPlus};
-use port::models::{FAMILIES, Model, preset};
+use port::models::{Model, family, preset};
 use proptest::prelude::*;
 use rayon::prelude::*;
 use serde_json::Value as Json;
@@ -27,7 +27,7 @@ fn tiny(classes: usize, auxiliary: bool) -> Model {
     config.backbone.stem = 8;
     config.backbone.stages = [16, 24, 32];
     config.auxiliary = auxiliary.then_some(Auxiliary { channels: 32, stacked: 1 });
-    Model::NanoDetPlus(config)
+    config.into()
 }
 
 /// Canonical tensors with numbers that differ; counters are zero and constants what the network says.
@@ -159,8 +159,7 @@ fn a_jittor_checkpoint_is_completed() {
 #[test]
 fn tables_cover_their_families() {
     for table in tables() {
-        let family = FAMILIES.iter().find(|family| family.name == table.family()).unwrap();
-        for model in family.presets.iter().map(|preset| &preset.model) {
+        for model in family(table.family()).unwrap().presets.iter().map(|preset| preset.model()) {
             for model in [model.with_classes(1), model.clone(), model.without_auxiliary()] {
                 let expected = expected_parameters(&model).unwrap();
                 let coverage =
@@ -267,7 +266,7 @@ fn absurd_shapes_are_no_evidence() {
 /// The nearest name is the one that was meant.
 #[test]
 fn the_nearest_name_is_suggested() {
-    let model = &preset("nanodet-plus-m").unwrap().model.without_auxiliary().with_classes(2);
+    let model = &preset("nanodet-plus-m").unwrap().model().without_auxiliary().with_classes(2);
     let mut tensors = weights_of(model, 9);
     let right = "fpn.top_down_blocks.0.blocks.0.ghost1.primary_conv.0.weight";
     let wrong = "fpn.top_down_blocks.0.blocks.0.ghost1.primary_convs.0.weight";

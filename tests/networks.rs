@@ -24,7 +24,7 @@ fn parameters_equal_the_original_name_by_name() {
     for name in ["nanodet-plus-m", "nanodet-plus-m-1.5x"] {
         let text = std::fs::read_to_string(folder.join(name).join("state_dict.json")).unwrap();
         let expected: Json = serde_json::from_str(&text).unwrap();
-        let graph = training_graph(&preset(name).unwrap().model);
+        let graph = training_graph(&preset(name).unwrap().model());
         let ours = graph.parameters().iter().map(|p| (p.name.clone(), p.shape.clone()));
         let theirs = expected["tensors"].as_array().unwrap().iter().map(|tensor| {
             let shape = serde_json::from_value(tensor["shape"].clone()).unwrap();
@@ -35,7 +35,7 @@ fn parameters_equal_the_original_name_by_name() {
         let totals = &expected["totals"];
         let cost = costs(&graph)[0];
         assert_eq!(cost.parameters, totals["trainable"].as_u64().unwrap());
-        let inference = preset(name).unwrap().model.graph(Form::Inference, [1, 3, 64, 64]).unwrap();
+        let inference = preset(name).unwrap().model().graph(Form::Inference, [1, 3, 64, 64]).unwrap();
         assert_eq!(costs(&inference)[0].parameters, totals["parameters_without_aux"].as_u64().unwrap());
         assert_eq!(inference.parameters().len() as u64, totals["tensors_without_aux"].as_u64().unwrap());
     }
@@ -63,15 +63,14 @@ fn the_sample_is_recognised_with_all_its_parameters() {
 #[test]
 fn one_missing_tensor_does_not_change_what_is_recognised() {
     for preset in FAMILIES.iter().flat_map(|family| family.presets) {
-        let graph = training_graph(&preset.model.with_classes(11));
+        let graph = training_graph(&preset.model().with_classes(11));
         let all: Vec<(&str, Vec<usize>)> =
             graph.parameters().iter().map(|p| (p.name.as_str(), p.shape.clone())).collect();
         for missing in 0..all.len() {
             let rest =
                 all.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, entry)| entry.clone());
-            let family = FAMILIES.iter().find(|family| family.name == preset.model.family()).unwrap();
-            let model = (family.recognise)(&rest.collect::<Shapes>());
-            assert_eq!(model, Some(preset.model.with_classes(11)), "without {}", all[missing].0);
+            let model = (preset.model().family().recognise)(&rest.collect::<Shapes>());
+            assert_eq!(model, Some(preset.model().with_classes(11)), "without {}", all[missing].0);
         }
     }
 }

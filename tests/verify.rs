@@ -30,7 +30,7 @@ fn the_originals_recordings_are_met() {
     for name in ["nanodet-plus-m", "nanodet-plus-m-1.5x"] {
         let checkpoint = converters::open(folder.join(name).join("activations.safetensors")).unwrap();
         let recording = Recording::read(&checkpoint, None).unwrap();
-        let model = &preset(name).unwrap().model;
+        let model = &preset(name).unwrap().model();
         let network = network(model, &weights(model), recording.input());
         let layers = compare_layers(&network, &recording).unwrap();
         assert_eq!(layers.len(), checkpoint.tensors().len() - 1, "everything but the input is compared");
@@ -50,7 +50,7 @@ fn the_originals_recordings_are_met() {
 
 /// The smallest of the networks, to be quick.
 fn model() -> Model {
-    preset("nanodet-plus-m").unwrap().model.with_classes(3).without_auxiliary()
+    preset("nanodet-plus-m").unwrap().model().with_classes(3).without_auxiliary()
 }
 
 fn picture(shape: [usize; 4]) -> Array {

@@ -12,7 +12,7 @@ use super::network::find_table;
 use super::{Report, Usage};
 use crate::identify::{expected_parameters, figures};
 use crate::mapping::{Move, Table as Mappings, TableFault, tables};
-use crate::models::{FAMILIES, Family, Model};
+use crate::models::{FAMILIES, Family, Model, family};
 use crate::report::{Align, Table};
 
 /// Arguments of `port mapping`.
@@ -86,8 +86,7 @@ fn head(mapping: &Mappings) -> Json {
 }
 
 fn family_of(mapping: &Mappings) -> Result<&'static Family> {
-    let found = FAMILIES.iter().find(|family| family.name == mapping.family());
-    found.ok_or_else(|| {
+    family(mapping.family()).ok_or_else(|| {
         let names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
         let (origin, family) = (mapping.origin(), mapping.family());
         Usage(format!("{origin}: there is no family `{family}`; there are {}", names.join(", "))).into()
@@ -99,11 +98,7 @@ const CLASSES: [usize; 5] = [1, 2, 20, 80, 365];
 
 /// Every variant of a family that a table has to serve.
 fn variants(family: &Family) -> Vec<Model> {
-    let presets = family.presets.iter().map(|preset| &preset.model);
-    let forms = presets.flat_map(|model| {
-        let without = model.has_auxiliary().then(|| model.without_auxiliary());
-        [Some(model.clone()), without].into_iter().flatten()
-    });
+    let forms = family.presets.iter().flat_map(|preset| preset.model().with_and_without_auxiliary());
     forms.flat_map(|model| CLASSES.map(|classes| model.with_classes(classes))).collect()
 }
 
@@ -203,9 +198,9 @@ fn show(mapping: &Mappings) -> Result<Report> {
     let preset = family.presets.first();
     let mut examples = BTreeMap::new();
     if let Some(preset) = preset {
-        let expected = expected_parameters(&preset.model)?;
+        let expected = expected_parameters(&preset.model())?;
         // A table that does not cover the network can still be shown.
-        let coverage = mapping.cover(&expected, &figures(&preset.model));
+        let coverage = mapping.cover(&expected, &figures(&preset.model()));
         examples = coverage.map(|coverage| coverage.used).unwrap_or_default();
     }
     let json = rules_document(mapping, &examples);

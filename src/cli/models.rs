@@ -11,7 +11,7 @@ use super::{Report, Usage};
 use crate::graph::cost::{Cost, costs};
 use crate::graph::passes::fold_batch_norms;
 use crate::graph::{Graph, GraphError, Module, Node};
-use crate::models::{FAMILIES, Family, Form, Model, Preset};
+use crate::models::{FAMILIES, Family, Form, Model, Preset, Size};
 use crate::report::{Align, Table, count, number};
 
 /// Arguments of `port models`.
@@ -63,7 +63,7 @@ impl Models {
     pub(super) fn run(&self) -> Result<Report> {
         let presets: Vec<(&Family, &Preset)> = FAMILIES
             .iter()
-            .flat_map(|family| family.presets.iter().map(move |preset| (family, preset)))
+            .flat_map(|family| family.presets.iter().map(move |preset| (*family, preset)))
             .collect();
         let Some(name) = &self.name else {
             return self.all(&presets);
@@ -77,12 +77,12 @@ impl Models {
     }
 
     fn model(&self, preset: &Preset) -> Model {
-        let classes = self.classes.map(|classes| preset.model.with_classes(classes as usize));
-        classes.unwrap_or_else(|| preset.model.clone())
+        let classes = self.classes.map(|classes| preset.model().with_classes(classes as usize));
+        classes.unwrap_or_else(|| preset.model())
     }
 
     fn size(&self, preset: &Preset) -> ImageSize {
-        let [height, width] = preset.size;
+        let Size { width, height } = preset.size;
         self.input.unwrap_or(ImageSize { width, height })
     }
 

@@ -137,7 +137,7 @@ fn told(found: &Identified<'_>) -> String {
 /// The network, for scripts.
 pub(super) fn summary(found: &Identified<'_>) -> Json {
     json!({
-        "family": found.model.family(),
+        "family": found.model.family().name,
         "name": found.model.name(),
         "classes": found.model.classes(),
         "auxiliary": found.model.has_auxiliary(),

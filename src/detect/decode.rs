@@ -1,16 +1,15 @@
-//! The output of a network with integral box distances into boxes and scores (GFL, arXiv 2006.04388): in f32 as
-//! upstream does, in f64 to measure its rounding.
+//! The output of a network into boxes and scores: in f32 as upstream does, in f64 to measure its rounding.
 
 use super::Error;
-use crate::models::{Head, Size};
+use crate::models::{Head, Scores, Sides, Size};
 use crate::runtime::Element;
 
 /// What an output says about each point, in the order of the points.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded<T> {
-    /// Number of classes.
-    pub classes: usize,
-    /// Scores of all classes of a point after one another: points x classes, 0 to 1.
+    /// Columns of scores: the classes, and what stands for none ([`Head::surplus`]).
+    pub columns: usize,
+    /// Scores of all columns of a point after one another: points x columns, 0 to 1.
     pub scores: Vec<T>,
     /// Distances of the sides left, top, right, bottom from the point, in pixels of the input.
     pub distances: Vec<[T; 4]>,
@@ -30,7 +29,7 @@ pub fn priors<T: Element>(head: &Head, size: Size) -> Vec<[T; 3]> {
     points
 }
 
-/// Decodes an output: points x (classes + 4 x (reg_max + 1)) logits, row by row, as [`Head`] lays them out.
+/// Decodes an output: the rows of all points, as [`Head`] lays them out.
 ///
 /// # Errors
 /// The number of values is not that of the head at this size of input.
@@ -40,15 +39,18 @@ pub fn decode<T: Element>(output: &[T], head: &Head, size: Size) -> Result<Decod
         return Err(Error::Output { found: output.len(), points, row });
     }
     let mut decoded = Decoded {
-        classes: head.classes,
-        scores: Vec::with_capacity(points * head.classes),
+        columns: head.score_columns(),
+        scores: Vec::with_capacity(points * head.score_columns()),
         distances: Vec::with_capacity(points),
         boxes: Vec::with_capacity(points),
     };
     for (values, [x, y, stride]) in output.chunks_exact(row).zip(priors(head, size)) {
-        let (classes, sides) = values.split_at(head.classes);
-        decoded.scores.extend(classes.iter().map(|&logit| sigmoid(logit)));
-        let distances = side_distances(sides, head.reg_max + 1, stride);
+        let (scores, sides) = values.split_at(head.score_columns());
+        match head.scores {
+            Scores::Logits => decoded.scores.extend(scores.iter().map(|&logit| sigmoid(logit))),
+            Scores::Probabilities => decoded.scores.extend(scores),
+        }
+        let distances = side_distances(sides, head.sides, stride);
         decoded.distances.push(distances);
         decoded.boxes.push(clamp(around(x, y, distances), size));
     }
@@ -60,10 +62,17 @@ fn sigmoid<T: Element>(logit: T) -> T {
     one / (one + (T::of(0.0) - logit).exp())
 }
 
-/// The distance of each side in pixels: the mean of its distribution over 0, 1, ..., reg_max strides.
-fn side_distances<T: Element>(sides: &[T], bins: usize, stride: T) -> [T; 4] {
-    let mut sides = sides.chunks_exact(bins);
-    [(); 4].map(|()| expectation(sides.next().unwrap_or_default()) * stride)
+/// The distance of each side in pixels.
+fn side_distances<T: Element>(columns: &[T], sides: Sides, stride: T) -> [T; 4] {
+    let mut columns = columns.chunks_exact(sides.columns() / 4);
+    [(); 4].map(|()| {
+        let side = columns.next().unwrap_or_default();
+        stride
+            * match sides {
+                Sides::Distributions { .. } => expectation(side),
+                Sides::Distances => side.first().copied().unwrap_or_else(|| T::of(0.0)),
+            }
+    })
 }
 
 /// The mean of the softmax of `logits` over their indices.
@@ -101,7 +110,14 @@ mod tests {
     use super::*;
 
     fn head() -> Head {
-        Head { strides: vec![8, 16], classes: 2, reg_max: 3, cell_offset: 0.0 }
+        Head {
+            strides: vec![8, 16],
+            classes: 2,
+            surplus: 0,
+            scores: Scores::Logits,
+            sides: Sides::Distributions { reg_max: 3 },
+            cell_offset: 0.0,
+        }
     }
 
     #[test]
@@ -127,7 +143,10 @@ mod tests {
     fn distances_are_means_of_distributions() {
         let logits =
             [0.0, 500.0, 0.0, 0.0, 7.0, 7.0, 7.0, 7.0, -900.0, -900.0, -900.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-        assert_eq!(side_distances::<f64>(&logits, 4, 8.0), [8.0, 12.0, 24.0, 12.0]);
+        assert_eq!(
+            side_distances::<f64>(&logits, Sides::Distributions { reg_max: 3 }, 8.0),
+            [8.0, 12.0, 24.0, 12.0]
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub fn select(decoded: &Decoded<f32>, selection: &Selection) -> Vec<Detection> {
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     let shift = largest_coordinate(&candidates) + 1.0;
     // The boxes kept of each class.
-    let mut kept: Vec<Vec<Shifted>> = vec![Vec::new(); decoded.classes];
+    let mut kept: Vec<Vec<Shifted>> = vec![Vec::new(); decoded.columns];
     let mut detections = Vec::new();
     for candidate in candidates {
         if detections.len() == selection.max_detections {
@@ -50,7 +50,7 @@ pub fn select(decoded: &Decoded<f32>, selection: &Selection) -> Vec<Detection> {
 
 fn candidates(decoded: &Decoded<f32>, threshold: f32) -> Vec<Detection> {
     let mut candidates = Vec::new();
-    for (scores, corners) in decoded.scores.chunks_exact(decoded.classes.max(1)).zip(&decoded.boxes) {
+    for (scores, corners) in decoded.scores.chunks_exact(decoded.columns.max(1)).zip(&decoded.boxes) {
         if corners.iter().any(|corner| corner.is_nan()) {
             continue;
         }
@@ -98,7 +98,7 @@ mod tests {
     const SELECTION: Selection = Selection { score_threshold: 0.05, nms_iou: 0.6, max_detections: 100 };
 
     fn decoded(classes: usize, scores: Vec<f32>, boxes: Vec<[f32; 4]>) -> Decoded<f32> {
-        Decoded { classes, scores, distances: vec![[0.0; 4]; boxes.len()], boxes }
+        Decoded { columns: classes, scores, distances: vec![[0.0; 4]; boxes.len()], boxes }
     }
 
     const BOX: [f32; 4] = [10.0, 10.0, 50.0, 50.0];
@@ -157,8 +157,8 @@ mod tests {
     fn naive(decoded: &Decoded<f32>, selection: &Selection) -> Vec<Detection> {
         let mut all = Vec::new();
         for (point, corners) in decoded.boxes.iter().enumerate() {
-            for class in 0..decoded.classes {
-                let score = decoded.scores[point * decoded.classes + class];
+            for class in 0..decoded.columns {
+                let score = decoded.scores[point * decoded.columns + class];
                 if score > selection.score_threshold {
                     all.push(Detection { corners: *corners, score, class });
                 }

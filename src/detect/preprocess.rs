@@ -128,7 +128,7 @@ mod tests {
     use image::Rgb;
 
     use super::*;
-    use crate::models::DetectorFacts;
+    use crate::models::Network;
     use crate::models::nanodet_plus::NanoDetPlus;
 
     fn stretched(picture: &RgbImage, size: Size) -> RgbImage {
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn channels_are_ordered_and_normalised() {
-        let facts = DetectorFacts::nanodet_plus(&NanoDetPlus::M, Size::square(1)).preprocessing;
+        let facts = NanoDetPlus::M.facts(Size::square(1)).preprocessing;
         let picture = RgbImage::from_pixel(1, 1, Rgb([10, 20, 30]));
         let expected = |byte: f32, mean: f32, std: f32| (byte / 255.0 - mean / 255.0) / (std / 255.0);
         let bgr =

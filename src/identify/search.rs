@@ -6,7 +6,7 @@ use super::error::IdentifyError;
 use super::evidence::shapes;
 use crate::graph::{GraphError, Parameter, Role};
 use crate::mapping::{Expected, Mapping, MappingError, Table, Variables, Weights, tables};
-use crate::models::{FAMILIES, Family, Form, Model, preset};
+use crate::models::{FAMILIES, Family, Form, Model, family, preset};
 
 /// What the user already knows about a file.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,8 +59,7 @@ pub fn identify<'a>(tensors: &'a [Tensor], request: Request<'a>) -> Result<Ident
 /// When the configuration makes no network.
 pub fn expected_parameters(model: &Model) -> Result<Vec<Expected>, GraphError> {
     // Names and shapes of parameters do not depend on the input's size.
-    let side = 2 * model.size_divisor();
-    let graph = model.graph(Form::Training, [1, 3, side, side])?;
+    let graph = model.graph(Form::Training, model.usual_size().batch(1))?;
     Ok(graph.parameters().iter().map(expected).collect())
 }
 
@@ -80,8 +79,7 @@ pub fn figures(model: &Model) -> Variables {
 }
 
 fn family_of(table: &Table) -> Result<&'static Family, IdentifyError> {
-    let found = FAMILIES.iter().find(|family| family.name == table.family());
-    found.ok_or_else(|| IdentifyError::NoSuchFamily {
+    family(table.family()).ok_or_else(|| IdentifyError::NoSuchFamily {
         table: table.name(),
         family: table.family().to_owned(),
         known: FAMILIES.iter().map(|family| family.name).collect::<Vec<_>>().join(", "),
@@ -92,17 +90,16 @@ fn family_of(table: &Table) -> Result<&'static Family, IdentifyError> {
 enum Wanted {
     Any,
     Family(&'static str),
-    Preset(&'static Model),
+    Preset(Model),
 }
 
 impl Wanted {
     fn new(name: Option<&str>) -> Result<Wanted, IdentifyError> {
         let Some(name) = name else { return Ok(Wanted::Any) };
         if let Some(preset) = preset(name) {
-            return Ok(Wanted::Preset(&preset.model));
+            return Ok(Wanted::Preset(preset.model()));
         }
-        let family = FAMILIES.iter().find(|family| family.name == name);
-        family.map(|family| Wanted::Family(family.name)).ok_or_else(|| {
+        family(name).map(|family| Wanted::Family(family.name)).ok_or_else(|| {
             let presets = FAMILIES.iter().flat_map(|family| family.presets).map(|preset| preset.name);
             let known = FAMILIES.iter().map(|family| family.name).chain(presets);
             let known = known.collect::<Vec<_>>().join(", ");
@@ -114,25 +111,20 @@ impl Wanted {
         match self {
             Wanted::Any => true,
             Wanted::Family(name) => *name == family,
-            Wanted::Preset(model) => model.family() == family,
+            Wanted::Preset(model) => model.family().name == family,
         }
     }
 
-    /// What the file may be, as the user restricts it.
+    /// What the file may be, as the user restricts it: with the auxiliary branch and without, as one odd tensor may
+    /// look like the branch.
     fn models(&self, recognised: Option<Model>) -> Vec<Model> {
         let model = match (self, recognised) {
             (Wanted::Preset(model), Some(found)) => Some(model.with_classes(found.classes())),
-            (Wanted::Preset(model), None) => Some((*model).clone()),
+            (Wanted::Preset(model), None) => Some(model.clone()),
             (_, found) => found,
         };
-        model.map(|model| with_and_without(&model)).unwrap_or_default()
+        model.map(|model| model.with_and_without_auxiliary()).unwrap_or_default()
     }
-}
-
-/// With the auxiliary branch where there is one, and without it: one odd tensor may look like the branch.
-fn with_and_without(model: &Model) -> Vec<Model> {
-    let without = model.has_auxiliary().then(|| model.without_auxiliary());
-    [Some(model.clone()), without].into_iter().flatten().collect()
 }
 
 /// A file taken for a network by a table.
@@ -177,7 +169,8 @@ impl<'a> Search<'a> {
         let mut models = wanted.models(recognised);
         if models.is_empty() {
             // Too much is missing to tell the network: the closest preset says what.
-            models = family.presets.iter().flat_map(|preset| with_and_without(&preset.model)).collect();
+            let presets = family.presets.iter();
+            models = presets.flat_map(|preset| preset.model().with_and_without_auxiliary()).collect();
         }
         for reading in models.into_iter().filter_map(|model| Reading::new(model, table)) {
             if self.try_reading(reading, &weights) {

@@ -4,9 +4,6 @@
 
 use std::fmt;
 
-use super::family::{FAMILIES, Model};
-use super::nanodet_plus::NanoDetPlus;
-
 /// A width and a height in pixels; shown as `416x320`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Size {
@@ -20,6 +17,11 @@ impl Size {
     /// A square of this side.
     pub const fn square(side: usize) -> Size {
         Size { width: side, height: side }
+    }
+
+    /// The shape `[N, 3, H, W]` of a batch of pictures of this size.
+    pub const fn batch(self, images: usize) -> [usize; 4] {
+        [images, 3, self.height, self.width]
     }
 }
 
@@ -65,26 +67,68 @@ pub struct Preprocessing {
     pub std: [f32; 3],
 }
 
-/// How the output of a network with integral box distances (GFL, arXiv 2006.04388) is to be read.
+/// What the class columns of an output are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scores {
+    /// The sigmoid of a logit is the score.
+    Logits,
+    /// Scores, 0 to 1.
+    Probabilities,
+}
+
+/// How an output says where the sides left, top, right, bottom of a box are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sides {
+    /// Logits of a distribution over 0, 1, ..., `reg_max` for each side, whose mean is the distance from the point
+    /// in strides (GFL, arXiv 2006.04388).
+    Distributions {
+        /// The largest distance.
+        reg_max: usize,
+    },
+    /// The distance of each side from the point in strides.
+    Distances,
+}
+
+impl Sides {
+    /// Columns of all four sides.
+    pub fn columns(self) -> usize {
+        match self {
+            Sides::Distributions { reg_max } => 4 * (reg_max + 1),
+            Sides::Distances => 4,
+        }
+    }
+}
+
+/// How the output of a network is to be read.
 ///
-/// The output has a row for each point: `classes` class logits, then `reg_max + 1` logits for each of the sides
-/// left, top, right, bottom. Points come level after level in the order of `strides`, row by row in a level.
+/// The output has a row for each point: a column for each class, then those of the sides. Points come level after
+/// level in the order of `strides`, row by row in a level.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
     /// Pixels of the input between neighbouring points, for each level.
     pub strides: Vec<usize>,
     /// Number of classes.
     pub classes: usize,
-    /// The largest distance a box side can have from its point, in strides.
-    pub reg_max: usize,
+    /// Columns after those of the classes that stand for no class, as in GFocalV2, but take part in the choice of
+    /// boxes like one.
+    pub surplus: usize,
+    /// What the class columns are.
+    pub scores: Scores,
+    /// What the columns of the sides are.
+    pub sides: Sides,
     /// Where in its cell a point sits: 0 the top left corner, 0.5 the centre.
     pub cell_offset: f64,
 }
 
 impl Head {
+    /// Columns of scores.
+    pub fn score_columns(&self) -> usize {
+        self.classes + self.surplus
+    }
+
     /// Values in the row of one point.
     pub fn row(&self) -> usize {
-        self.classes + 4 * (self.reg_max + 1)
+        self.score_columns() + self.sides.columns()
     }
 
     /// Columns and rows of points at each level for an input of `size`, each with its stride: a level covers the
@@ -124,53 +168,16 @@ pub struct DetectorFacts {
     pub selection: Selection,
 }
 
-impl DetectorFacts {
-    /// NanoDet-Plus: everything but the network and the size is the same in all of upstream's
-    /// `config/nanodet-plus-*.yml`; the selection is that of `NanoDetPlusHead.get_bboxes`.
-    pub fn nanodet_plus(network: &NanoDetPlus, size: Size) -> DetectorFacts {
-        let NanoDetPlus { classes, reg_max, .. } = *network;
-        DetectorFacts {
-            preprocessing: Preprocessing {
-                size,
-                resize: Resize::Stretch,
-                channels: ChannelOrder::Bgr,
-                scale: 255.0,
-                mean: [103.53, 116.28, 123.675],
-                std: [57.375, 57.12, 58.395],
-            },
-            head: Head { strides: network.strides(), classes, reg_max, cell_offset: 0.0 },
-            selection: Selection { score_threshold: 0.05, nms_iou: 0.6, max_detections: 100 },
-        }
-    }
-}
-
-impl Model {
-    /// What belongs to the detector beside this network, for inputs of `size`.
-    pub fn facts(&self, size: Size) -> DetectorFacts {
-        match self {
-            Model::NanoDetPlus(network) => DetectorFacts::nanodet_plus(network, size),
-        }
-    }
-
-    /// The size of input of the family's first preset.
-    pub fn usual_size(&self) -> Size {
-        let family = FAMILIES.iter().find(|family| family.name == self.family());
-        let preset = family.and_then(|family| family.presets.first());
-        preset.map_or(Size::square(416), |preset| {
-            let [height, width] = preset.size;
-            Size { width, height }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::Network;
+    use crate::models::nanodet_plus::NanoDetPlus;
 
     /// 3598 points: upstream's own count for 416x416.
     #[test]
     fn points_cover_the_input() {
-        let facts = DetectorFacts::nanodet_plus(&NanoDetPlus::M, Size::square(416));
+        let facts = NanoDetPlus::M.facts(Size::square(416));
         assert_eq!(facts.head.points(Size::square(416)), 3598);
         assert_eq!(facts.head.points(Size { width: 65, height: 1 }), 9 + 5 + 3 + 2);
         assert_eq!(facts.head.row(), 112);

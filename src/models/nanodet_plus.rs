@@ -1,10 +1,27 @@
 //! NanoDet-Plus: ShuffleNetV2, GhostPAN, a head of its own for every level, and an auxiliary branch for training
 //! (github.com/RangiLyu/nanodet, checked against commit be9b4a9).
 
-use crate::graph::{Activation, Conv, Graph, GraphError, ResizeMode, Scope, Value};
-use crate::models::Form;
+use std::collections::BTreeMap;
+
+use crate::graph::{Activation, Conv, ResizeMode, Scope, Value};
 use crate::models::evidence::{Shapes, vote};
 use crate::models::shufflenet::{EPSILON, MOMENTUM, REPEATS, ShuffleNet};
+use crate::models::{
+    ChannelOrder, DetectorFacts, Family, Form, Head, Model, Network, Preprocessing, Preset, Resize, Scores,
+    Selection, Sides, Size,
+};
+
+/// NanoDet-Plus.
+pub const FAMILY: Family = Family {
+    name: "nanodet-plus",
+    paper: "github.com/RangiLyu/nanodet (no paper)",
+    source: "github.com/RangiLyu/nanodet, commit be9b4a9",
+    presets: &[
+        Preset { name: "nanodet-plus-m", make: || NanoDetPlus::M.into(), size: Size::square(416) },
+        Preset { name: "nanodet-plus-m-1.5x", make: || NanoDetPlus::M_15.into(), size: Size::square(416) },
+    ],
+    recognise: |shapes| NanoDetPlus::recognise(shapes).map(Model::from),
+};
 
 /// The activation of every layer.
 const ACTIVATION: Activation = Activation::LeakyRelu(0.1);
@@ -43,6 +60,80 @@ pub struct Auxiliary {
     pub stacked: usize,
 }
 
+impl Network for NanoDetPlus {
+    fn family(&self) -> &'static Family {
+        &FAMILY
+    }
+
+    fn description(&self) -> String {
+        let width = ShuffleNet::WIDTHS.iter().find(|(_, width)| *width == self.backbone);
+        let width =
+            width.map_or_else(|| format!("{:?}", self.backbone.stages), |(name, _)| (*name).to_owned());
+        format!("nanodet-plus-{width}-{}", self.channels)
+    }
+
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn with_classes(&self, classes: usize) -> Model {
+        NanoDetPlus { classes, ..self.clone() }.into()
+    }
+
+    fn inference_only(&self) -> Option<Model> {
+        self.auxiliary.map(|_| NanoDetPlus { auxiliary: None, ..self.clone() }.into())
+    }
+
+    fn variables(&self) -> BTreeMap<&'static str, usize> {
+        BTreeMap::from([("classes", self.classes), ("reg_max", self.reg_max)])
+    }
+
+    /// Bilinear upsampling doubles the deepest backbone level, stride 32, to meet the one before.
+    fn size_divisor(&self) -> usize {
+        32
+    }
+
+    /// In training form there is a second output, `aux_preds`, laid out like `preds`.
+    fn write(&self, form: Form, net: &mut Scope<'_>, x: Value) {
+        net.order(&["backbone", "fpn", "head", "aux_fpn", "aux_head"]);
+        let features = net.module("backbone", |net| self.backbone.write(net, x, ACTIVATION));
+        let pyramid = net.module("fpn", |net| self.ghost_pan(net, &features));
+        let preds = net.module("head", |net| self.head(net, &pyramid));
+        net.output("preds", preds);
+        if let (Form::Training, Some(auxiliary)) = (form, self.auxiliary) {
+            let second = net.module("aux_fpn", |net| self.ghost_pan(net, &features));
+            let pairs = pyramid.iter().zip(second);
+            let both: Vec<Value> = pairs.map(|(left, right)| net.concat(&[*left, right])).collect();
+            let preds = net.module("aux_head", |net| self.auxiliary_head(net, &both, auxiliary));
+            net.output("aux_preds", preds);
+        }
+    }
+
+    /// Everything but the network and the size is the same in all of upstream's `config/nanodet-plus-*.yml`; the
+    /// selection is that of `NanoDetPlusHead.get_bboxes`.
+    fn facts(&self, size: Size) -> DetectorFacts {
+        DetectorFacts {
+            preprocessing: Preprocessing {
+                size,
+                resize: Resize::Stretch,
+                channels: ChannelOrder::Bgr,
+                scale: 255.0,
+                mean: [103.53, 116.28, 123.675],
+                std: [57.375, 57.12, 58.395],
+            },
+            head: Head {
+                strides: self.strides(),
+                classes: self.classes,
+                surplus: 0,
+                scores: Scores::Logits,
+                sides: Sides::Distributions { reg_max: self.reg_max },
+                cell_offset: 0.0,
+            },
+            selection: Selection { score_threshold: 0.05, nms_iou: 0.6, max_detections: 100 },
+        }
+    }
+}
+
 impl NanoDetPlus {
     /// The network of upstream's `nanodet-plus-m_{320,416}.yml` with another backbone and number of channels.
     const fn like_upstream(backbone: ShuffleNet, channels: usize) -> NanoDetPlus {
@@ -75,28 +166,6 @@ impl NanoDetPlus {
 
     fn box_outputs(&self) -> usize {
         4 * (self.reg_max + 1)
-    }
-
-    /// Writes the network for an input `[N, 3, H, W]`, H and W multiples of 32. Outputs: `preds` and, in
-    /// training form, `aux_preds`: `[N, points, classes + 4 * (reg_max + 1)]`, raw logits, level by level.
-    ///
-    /// # Errors
-    /// A size that the levels do not divide.
-    pub fn graph(&self, form: Form, input: [usize; 4]) -> Result<Graph, GraphError> {
-        Graph::write(input, |net, x| {
-            net.order(&["backbone", "fpn", "head", "aux_fpn", "aux_head"]);
-            let features = net.module("backbone", |net| self.backbone.write(net, x, ACTIVATION));
-            let pyramid = net.module("fpn", |net| self.ghost_pan(net, &features));
-            let preds = net.module("head", |net| self.head(net, &pyramid));
-            net.output("preds", preds);
-            if let (Form::Training, Some(auxiliary)) = (form, self.auxiliary) {
-                let second = net.module("aux_fpn", |net| self.ghost_pan(net, &features));
-                let pairs = pyramid.iter().zip(second);
-                let both: Vec<Value> = pairs.map(|(left, right)| net.concat(&[*left, right])).collect();
-                let preds = net.module("aux_head", |net| self.auxiliary_head(net, &both, auxiliary));
-                net.output("aux_preds", preds);
-            }
-        })
     }
 
     /// Ghost path aggregation: down from the deepest level, up again, and one or more levels on top.

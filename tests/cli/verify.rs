@@ -10,7 +10,7 @@ const RECORDING: &str = "tests/data/nanodet-plus/activations.safetensors";
 
 /// The network of the recording, changed by `change`, as a checkpoint in the sandbox.
 fn checkpoint(sandbox: &Sandbox, change: impl FnOnce(&mut Weights)) {
-    let graph = preset("nanodet-plus-m").unwrap().model.graph(Form::Training, [1, 3, 64, 64]).unwrap();
+    let graph = preset("nanodet-plus-m").unwrap().model().graph(Form::Training, [1, 3, 64, 64]).unwrap();
     let mut weights = synthetic_weights(&graph);
     change(&mut weights);
     let arrays: Vec<(String, Array)> = graph

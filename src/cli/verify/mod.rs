@@ -71,8 +71,7 @@ impl Verify {
         };
         let original = converters::open(original)?;
         // Names of modules do not depend on the input's size.
-        let side = 2 * ours.model.size_divisor();
-        let graph = ours.model.graph(Form::Training, [1, 3, side, side])?;
+        let graph = ours.model.graph(Form::Training, ours.model.usual_size().batch(1))?;
         let is_recording = original.tensor("input").is_some() || Recording::is_in(&original, &graph);
         let (theirs, findings) = if is_recording || self.input.is_some() {
             (
