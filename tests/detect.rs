@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 
-use port::detect::{Decoded, Detection, Warp, decode, preprocess, priors, read_image, select};
+use port::detect::{Decoded, Detection, Placement, decode, detections, preprocess, priors, read_image};
 use port::models::nanodet_plus::NanoDetPlus;
 use port::models::{DetectorFacts, Network, Size};
 use serde_json::Value as Json;
@@ -43,7 +43,8 @@ fn decoding_matches_the_original() {
     for network in ["nanodet-plus-m", "nanodet-plus-m-1.5x"] {
         let file = converters::open(folder.join(network).join("activations.safetensors")).unwrap();
         let head = facts(SYNTHETIC_INPUT).head;
-        let decoded = decode(&values(&file, "output.preds"), &head, SYNTHETIC_INPUT).unwrap();
+        let decoded =
+            decode(&values(&file, "output.preds"), &head, SYNTHETIC_INPUT, SYNTHETIC_INPUT).unwrap();
         let of = |name| values(&file, name);
         assert!(difference(decoded.scores, &of("output.scores")) < 1e-6);
         assert!(difference(decoded.distances.into_iter().flatten(), &of("output.distances")) < 2e-4);
@@ -61,7 +62,7 @@ fn decoding_in_f64_agrees() {
     let file = converters::open(folder.join("nanodet-plus-m/activations_real.safetensors")).unwrap();
     let head = facts(REAL_INPUT).head;
     let output: Vec<f64> = values(&file, "output.preds").into_iter().map(f64::from).collect();
-    let decoded = decode(&output, &head, REAL_INPUT).unwrap();
+    let decoded = decode(&output, &head, REAL_INPUT, REAL_INPUT).unwrap();
     let boxes = decoded.boxes.into_iter().flatten().map(|corner| corner as f32);
     assert!(difference(boxes, &values(&file, "output.boxes")) < 2e-4);
 }
@@ -69,7 +70,8 @@ fn decoding_in_f64_agrees() {
 /// The output of the published weights for a photograph, decoded.
 fn real_output(folder: &Path) -> Decoded<f32> {
     let file = converters::open(folder.join("nanodet-plus-m/activations_real.safetensors")).unwrap();
-    let decoded = decode(&values(&file, "output.preds"), &facts(REAL_INPUT).head, REAL_INPUT).unwrap();
+    let decoded =
+        decode(&values(&file, "output.preds"), &facts(REAL_INPUT).head, REAL_INPUT, REAL_INPUT).unwrap();
     assert!(difference(decoded.boxes.clone().into_iter().flatten(), &values(&file, "output.boxes")) < 2e-4);
     decoded
 }
@@ -97,14 +99,13 @@ fn selection_matches_the_original() {
     let Some(folder) = support::reference("nanodet-plus") else { return };
     let facts = facts(REAL_INPUT);
     let (expected, picture) = expected(&folder, "000000000036.jpg");
-    let warp = Warp::new(facts.preprocessing.resize, picture, REAL_INPUT);
-    let found = select(&real_output(&folder), &facts.selection);
+    let placement = Placement::new(&facts.preprocessing, picture);
+    let found = detections(real_output(&folder), &placement, &facts.selection);
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(found.class, expected.class);
         assert!((found.score - expected.score).abs() < 1e-6, "{found:?} for {expected:?}");
-        let corners = warp.back(found.corners, picture);
-        assert!(difference(corners, &expected.corners) < 1e-3, "{corners:?} for {expected:?}");
+        assert!(difference(found.corners, &expected.corners) < 1e-3, "{found:?} for {expected:?}");
     }
 }
 

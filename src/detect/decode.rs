@@ -7,13 +7,17 @@ use crate::runtime::Element;
 /// What an output says about each point, in the order of the points.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded<T> {
+    /// Number of classes.
+    pub classes: usize,
     /// Columns of scores: the classes, and what stands for none ([`Head::surplus`]).
     pub columns: usize,
+    /// Number of points of each level.
+    pub levels: Vec<usize>,
     /// Scores of all columns of a point after one another: points x columns, 0 to 1.
     pub scores: Vec<T>,
     /// Distances of the sides left, top, right, bottom from the point, in pixels of the input.
     pub distances: Vec<[T; 4]>,
-    /// Boxes (left, top, right, bottom) in pixels of the input, clamped to it.
+    /// Boxes (left, top, right, bottom) in pixels of the input, clipped to the picture where the head says so.
     pub boxes: Vec<[T; 4]>,
 }
 
@@ -29,17 +33,20 @@ pub fn priors<T: Element>(head: &Head, size: Size) -> Vec<[T; 3]> {
     points
 }
 
-/// Decodes an output: the rows of all points, as [`Head`] lays them out.
+/// Decodes an output for an input of `size`: the rows of all points, as [`Head`] lays them out. The picture is as
+/// large as `picture` in the input.
 ///
 /// # Errors
 /// The number of values is not that of the head at this size of input.
-pub fn decode<T: Element>(output: &[T], head: &Head, size: Size) -> Result<Decoded<T>, Error> {
+pub fn decode<T: Element>(output: &[T], head: &Head, size: Size, picture: Size) -> Result<Decoded<T>, Error> {
     let (points, row) = (head.points(size), head.row());
     if points.checked_mul(row) != Some(output.len()) {
         return Err(Error::Output { found: output.len(), points, row });
     }
     let mut decoded = Decoded {
+        classes: head.classes,
         columns: head.score_columns(),
+        levels: head.grids(size).map(|(_, grid)| grid.width * grid.height).collect(),
         scores: Vec::with_capacity(points * head.score_columns()),
         distances: Vec::with_capacity(points),
         boxes: Vec::with_capacity(points),
@@ -52,7 +59,8 @@ pub fn decode<T: Element>(output: &[T], head: &Head, size: Size) -> Result<Decod
         }
         let distances = side_distances(sides, head.sides, stride);
         decoded.distances.push(distances);
-        decoded.boxes.push(clamp(around(x, y, distances), size));
+        let corners = around(x, y, distances);
+        decoded.boxes.push(if head.clip { clamp(corners, picture) } else { corners });
     }
     Ok(decoded)
 }
@@ -117,6 +125,7 @@ mod tests {
             scores: Scores::Logits,
             sides: Sides::Distributions { reg_max: 3 },
             cell_offset: 0.0,
+            clip: true,
         }
     }
 
@@ -155,7 +164,7 @@ mod tests {
         let mut output = vec![0.0f32; head().points(size) * head().row()];
         output[0] = 900.0;
         output[1] = -900.0;
-        let decoded = decode(&output, &head(), size).unwrap();
+        let decoded = decode(&output, &head(), size, size).unwrap();
         assert_eq!(decoded.scores[..3], [1.0, 0.0, 0.5]);
         assert_eq!(decoded.distances[0], [12.0; 4]);
         assert_eq!(decoded.boxes[0], [0.0, 0.0, 8.0, 8.0]);
@@ -166,13 +175,13 @@ mod tests {
         let size = Size::square(8);
         let mut output = vec![0.0f32; head().points(size) * head().row()];
         output[2] = f32::NAN;
-        let decoded = decode(&output, &head(), size).unwrap();
+        let decoded = decode(&output, &head(), size, size).unwrap();
         assert!(decoded.boxes[0][0].is_nan() && !decoded.boxes[1][0].is_nan());
     }
 
     #[test]
     fn another_number_of_values_is_an_error() {
-        let error = decode(&[0.0f32; 7], &head(), Size::square(8)).unwrap_err();
+        let error = decode(&[0.0f32; 7], &head(), Size::square(8), Size::square(8)).unwrap_err();
         assert!(matches!(error, Error::Output { found: 7, points: 2, row: 18 }), "{error}");
     }
 }

@@ -6,17 +6,20 @@ use candle_core::DType;
 use image::RgbImage;
 
 use super::preprocess::size_of;
-use super::{Detection, Error, Warp, decode, preprocess, select};
-use crate::graph::passes::fold_batch_norms;
+use super::{Detection, Error, Placement, decode, detections, preprocess};
+use crate::graph::passes::{Folding, fold_batch_norms};
 use crate::graph::{Graph, Weights};
-use crate::models::{DetectorFacts, Form, Model};
+use crate::models::{DetectorFacts, Form, Model, Resize, Size};
 use crate::runtime::{Executor, NormStatistics, Parameters, RuntimeError, image_tensor};
 
 /// A detector that is ready to run, one picture at a time.
 #[derive(Debug)]
 pub struct Detector {
+    model: Model,
     facts: DetectorFacts,
+    /// The network for the size of input that it was last needed for.
     graph: Graph,
+    /// They do not depend on the size.
     parameters: Parameters,
     timings: Timings,
 }
@@ -39,15 +42,15 @@ impl Detector {
     /// An input size that the network cannot take, weights that do not fit it.
     pub fn new(model: &Model, weights: &Weights, facts: DetectorFacts) -> Result<Detector, Error> {
         let (size, divisor) = (facts.preprocessing.size, model.size_divisor());
-        if !size.width.is_multiple_of(divisor) || !size.height.is_multiple_of(divisor) {
+        let fits = |side: usize| side.is_multiple_of(divisor);
+        if facts.preprocessing.resize == Resize::Stretch && !(fits(size.width) && fits(size.height)) {
             return Err(Error::InputSize { size, divisor });
         }
-        let graph =
-            model.graph(Form::Inference, [1, 3, size.height, size.width]).map_err(RuntimeError::from)?;
-        let (graph, folding) = fold_batch_norms(&graph);
+        // As large as a picture in the limit's own proportions needs it.
+        let (graph, folding) = folded(model, Placement::new(&facts.preprocessing, size).input)?;
         let weights = folding.fold(weights).map_err(RuntimeError::from)?;
         let parameters = Parameters::frozen(&graph, &weights, DType::F32)?;
-        Ok(Detector { facts, graph, parameters, timings: Timings::default() })
+        Ok(Detector { model: model.clone(), facts, graph, parameters, timings: Timings::default() })
     }
 
     /// The detections in a picture, the best first, in its pixels.
@@ -56,37 +59,30 @@ impl Detector {
     /// The network fails to run, or its weights are such that the output is not finite.
     pub fn detect(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, Error> {
         let mut watch = Instant::now();
+        let placement = Placement::new(&self.facts.preprocessing, size_of(picture));
         let input = preprocess(picture, &self.facts.preprocessing);
         self.timings.preprocessing += lap(&mut watch);
-        let output = self.run(input)?;
+        let output = self.run(input, placement.input)?;
         if output.iter().any(|value| !value.is_finite()) {
             return Err(Error::NotFinite);
         }
         self.timings.network += lap(&mut watch);
-        let detections = self.detections(&output, picture)?;
+        let decoded = decode(&output, &self.facts.head, placement.input, placement.scaled)?;
+        let detections = detections(decoded, &placement, &self.facts.selection);
         self.timings.postprocessing += lap(&mut watch);
         Ok(detections)
     }
 
-    fn run(&self, input: Vec<f32>) -> Result<Vec<f32>, RuntimeError> {
-        let size = self.facts.preprocessing.size;
+    fn run(&mut self, input: Vec<f32>, size: Size) -> Result<Vec<f32>, RuntimeError> {
         let input = image_tensor(input, [size.height, size.width])?;
+        let written = self.graph.inputs().first().and_then(|input| self.graph.node(*input));
+        if written.is_none_or(|node| node.shape != input.dims()) {
+            self.graph = folded(&self.model, size)?.0;
+        }
         let executor = Executor::new(&self.graph, &self.parameters, NormStatistics::Running);
         let outputs = executor.run(&input)?;
         let preds = outputs.get(OUTPUT).map(|preds| preds.flatten_all()?.to_vec1());
         Ok(preds.transpose()?.unwrap_or_default())
-    }
-
-    fn detections(&self, output: &[f32], picture: &RgbImage) -> Result<Vec<Detection>, Error> {
-        let DetectorFacts { preprocessing, head, selection } = &self.facts;
-        let decoded = decode(output, head, preprocessing.size)?;
-        let size = size_of(picture);
-        let warp = Warp::new(preprocessing.resize, size, preprocessing.size);
-        let mut detections = select(&decoded, selection);
-        for detection in &mut detections {
-            detection.corners = warp.back(detection.corners, size);
-        }
-        Ok(detections)
     }
 
     /// What belongs to the detector beside its network.
@@ -98,6 +94,11 @@ impl Detector {
     pub fn timings(&self) -> Timings {
         self.timings
     }
+}
+
+/// The network for one picture of this size of input, batch norms folded.
+fn folded(model: &Model, size: Size) -> Result<(Graph, Folding), RuntimeError> {
+    Ok(fold_batch_norms(&model.graph(Form::Inference, size.batch(1))?))
 }
 
 /// The name of the network's output that [`decode`] reads.

@@ -1,7 +1,7 @@
 //! Choosing detections: candidates above a score, overlaps of a class suppressed, the best of all.
 
-use super::Decoded;
-use crate::models::Selection;
+use super::{Decoded, Placement};
+use crate::models::{ClassShift, Frame, Selection};
 
 /// A detected object.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,15 +22,30 @@ impl Detection {
     }
 }
 
-/// The detections in a decoded output, the best first, in pixels of the input.
+/// The detections in a decoded output, the best first, in pixels of the picture that `placement` is about.
+pub fn detections(mut decoded: Decoded<f32>, placement: &Placement, selection: &Selection) -> Vec<Detection> {
+    match selection.frame {
+        Frame::Picture => {
+            decoded.boxes.iter_mut().for_each(|corners| *corners = placement.back(*corners));
+            select(&decoded, selection)
+        }
+        Frame::Input => {
+            let mut detections = select(&decoded, selection);
+            detections.iter_mut().for_each(|one| one.corners = placement.back(one.corners));
+            detections
+        }
+    }
+}
+
+/// The detections in a decoded output, the best first, in its pixels.
 ///
 /// Every class of every point is a candidate; what is not a number is none. Equal scores keep the order of points
-/// and classes. As in torchvision's `batched_nms`, boxes are compared after being shifted by
-/// `class * (largest coordinate + 1)` in f32: the shift rounds them, and with them the overlaps.
+/// and classes. Boxes are compared in f32 after [`ClassShift`] moved the classes apart.
 pub fn select(decoded: &Decoded<f32>, selection: &Selection) -> Vec<Detection> {
-    let mut candidates = candidates(decoded, selection.score_threshold);
+    let mut candidates = candidates(decoded, selection);
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let shift = largest_coordinate(&candidates) + 1.0;
+    candidates.truncate(selection.max_candidates.unwrap_or(usize::MAX));
+    let shift = shift(&candidates, selection.class_shift);
     // The boxes kept of each class.
     let mut kept: Vec<Vec<Shifted>> = vec![Vec::new(); decoded.columns];
     let mut detections = Vec::new();
@@ -45,26 +60,53 @@ pub fn select(decoded: &Decoded<f32>, selection: &Selection) -> Vec<Detection> {
             detections.push(candidate);
         }
     }
+    // Columns that stand for no class took part, and are left out at last.
+    detections.retain(|detection| detection.class < decoded.classes);
     detections
 }
 
-fn candidates(decoded: &Decoded<f32>, threshold: f32) -> Vec<Detection> {
+fn candidates(decoded: &Decoded<f32>, selection: &Selection) -> Vec<Detection> {
     let mut candidates = Vec::new();
-    for (scores, corners) in decoded.scores.chunks_exact(decoded.columns.max(1)).zip(&decoded.boxes) {
-        if corners.iter().any(|corner| corner.is_nan()) {
-            continue;
+    let mut points = decoded.scores.chunks_exact(decoded.columns.max(1)).zip(&decoded.boxes);
+    for level in &decoded.levels {
+        let level: Vec<_> = points.by_ref().take(*level).collect();
+        for (scores, corners) in best(level, selection.best_of_level) {
+            if corners.iter().any(|corner| corner.is_nan()) {
+                continue;
+            }
+            let above = scores.iter().enumerate().filter(|(_, score)| **score > selection.score_threshold);
+            candidates.extend(above.map(|(class, &score)| Detection { corners: *corners, score, class }));
         }
-        let above = scores.iter().enumerate().filter(|(_, score)| **score > threshold);
-        candidates.extend(above.map(|(class, &score)| Detection { corners: *corners, score, class }));
     }
     candidates
 }
 
-fn largest_coordinate(candidates: &[Detection]) -> f32 {
-    candidates.iter().flat_map(|candidate| candidate.corners).fold(0.0, f32::max)
+/// The points with the best scores, if there are more than `limit`; the first of equals.
+fn best<'a>(
+    mut level: Vec<(&'a [f32], &'a [f32; 4])>,
+    limit: Option<usize>,
+) -> Vec<(&'a [f32], &'a [f32; 4])> {
+    if let Some(limit) = limit.filter(|limit| level.len() > *limit) {
+        let best = |scores: &[f32]| scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        level.sort_by(|(a, _), (b, _)| best(b).total_cmp(&best(a)));
+        level.truncate(limit);
+    }
+    level
 }
 
-/// A box shifted away from those of other classes, and its area.
+/// By how much the boxes of a class are moved for each class before it.
+fn shift(candidates: &[Detection], shift: ClassShift) -> f32 {
+    match shift {
+        ClassShift::Pixels(pixels) => pixels,
+        ClassShift::LargestCoordinate { below } if candidates.len() < below => {
+            candidates.iter().flat_map(|candidate| candidate.corners).fold(0.0, f32::max) + 1.0
+        }
+        // Only boxes of one class are ever compared.
+        ClassShift::LargestCoordinate { .. } => 0.0,
+    }
+}
+
+/// A box moved away from those of other classes, and its area.
 #[derive(Debug, Clone)]
 struct Shifted {
     corners: [f32; 4],
@@ -95,10 +137,25 @@ mod tests {
 
     use super::*;
 
-    const SELECTION: Selection = Selection { score_threshold: 0.05, nms_iou: 0.6, max_detections: 100 };
+    const SELECTION: Selection = Selection {
+        best_of_level: None,
+        score_threshold: 0.05,
+        max_candidates: None,
+        nms_iou: 0.6,
+        class_shift: ClassShift::LargestCoordinate { below: 10_000 },
+        frame: Frame::Input,
+        max_detections: 100,
+    };
 
     fn decoded(classes: usize, scores: Vec<f32>, boxes: Vec<[f32; 4]>) -> Decoded<f32> {
-        Decoded { columns: classes, scores, distances: vec![[0.0; 4]; boxes.len()], boxes }
+        Decoded {
+            classes,
+            columns: classes,
+            levels: vec![boxes.len()],
+            scores,
+            distances: vec![[0.0; 4]; boxes.len()],
+            boxes,
+        }
     }
 
     const BOX: [f32; 4] = [10.0, 10.0, 50.0, 50.0];
@@ -146,6 +203,37 @@ mod tests {
         assert_eq!(found.len(), 2);
     }
 
+    const APART: [[f32; 4]; 3] = [[0.0, 0.0, 9.0, 9.0], [20.0, 0.0, 29.0, 9.0], [40.0, 0.0, 49.0, 9.0]];
+
+    #[test]
+    fn levels_and_candidates_are_limited() {
+        let all = Decoded { levels: vec![2, 1], ..decoded(1, vec![0.2, 0.3, 0.1], APART.to_vec()) };
+        let scores = |selection: &Selection| -> Vec<f32> {
+            select(&all, selection).iter().map(|one| one.score).collect()
+        };
+        assert_eq!(scores(&SELECTION), [0.3, 0.2, 0.1]);
+        assert_eq!(scores(&Selection { best_of_level: Some(1), ..SELECTION }), [0.3, 0.1]);
+        assert_eq!(scores(&Selection { max_candidates: Some(2), ..SELECTION }), [0.3, 0.2]);
+    }
+
+    /// They take places from classes.
+    #[test]
+    fn columns_without_a_class_take_part_and_are_left_out() {
+        let all = Decoded { classes: 1, ..decoded(2, vec![0.2, 0.9, 0.3, 0.0], APART[..2].to_vec()) };
+        let two = select(&all, &Selection { max_detections: 2, ..SELECTION });
+        assert_eq!(two.iter().map(|one| one.score).collect::<Vec<_>>(), [0.3]);
+    }
+
+    /// Far from the origin f32 has fewer digits: an overlap of 0.6 becomes more or less when boxes are moved.
+    #[test]
+    fn how_classes_are_kept_apart_rounds_overlaps() {
+        let boxes = vec![[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.5999]];
+        let all = decoded(80, [vec![0.0; 79], vec![0.9], vec![0.0; 79], vec![0.8]].concat(), boxes);
+        let count = |class_shift| select(&all, &Selection { class_shift, ..SELECTION }).len();
+        assert_eq!(count(ClassShift::LargestCoordinate { below: 1 }), 2);
+        assert_eq!(count(ClassShift::Pixels(1e4)), 1);
+    }
+
     fn overlap(a: [f32; 4], b: [f32; 4]) -> f32 {
         let area = |b: [f32; 4]| (b[2] - b[0]) * (b[3] - b[1]);
         let width = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
@@ -190,7 +278,7 @@ mod tests {
             let boxes = points.iter().map(|&(x, y, w, h, _)| corners(x, y, w, h)).collect();
             let scores = points.iter().flat_map(|point| point.4.map(|score| f32::from(score) / 8.0)).collect();
             let decoded = decoded(3, scores, boxes);
-            let selection = Selection { score_threshold: 0.05, nms_iou, max_detections };
+            let selection = Selection { nms_iou, max_detections, ..SELECTION };
             prop_assert_eq!(select(&decoded, &selection), naive(&decoded, &selection));
         }
     }

@@ -1,49 +1,42 @@
 //! A picture into the input of a network.
 
-use image::RgbImage;
+use image::{Rgb, RgbImage};
 
+use super::Placement;
+use super::resize::resize;
 use crate::models::{ChannelOrder, Preprocessing, Resize, Size};
 
-/// Where a picture lies in the input: pixel `x` of the picture at `x * scale + shift` of the input, on each axis.
-///
-/// Positions are those of pixel indices: a pixel's value sits at its corner (0, 0), not at its centre, as
-/// OpenCV's `warpPerspective` has it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Warp {
-    /// Scale across and down.
-    pub scale: [f64; 2],
-    /// Shift across and down, in pixels of the input.
-    pub shift: [f64; 2],
-}
-
-impl Warp {
-    /// How `resize` places a picture of size `picture` in an input of size `input`.
-    pub fn new(resize: Resize, picture: Size, input: Size) -> Warp {
-        let ratio = |to: usize, from: usize| to.max(1) as f64 / from.max(1) as f64;
-        let scale = match resize {
-            Resize::Stretch => [ratio(input.width, picture.width), ratio(input.height, picture.height)],
-        };
-        Warp { scale, shift: [0.0, 0.0] }
-    }
-
-    /// A box of the input (left, top, right, bottom) as one of the picture, clipped to it.
-    pub fn back(&self, corners: [f32; 4], picture: Size) -> [f32; 4] {
-        let across = |x: f32| unscale(x, self.scale[0], self.shift[0], picture.width);
-        let down = |y: f32| unscale(y, self.scale[1], self.shift[1], picture.height);
-        let [left, top, right, bottom] = corners;
-        [across(left), down(top), across(right), down(bottom)]
-    }
-}
-
-fn unscale(position: f32, scale: f64, shift: f64, length: usize) -> f32 {
-    ((f64::from(position) - shift) / scale).clamp(0.0, length as f64) as f32
-}
-
-/// The input for a picture: three planes of `size.width` x `size.height` values, row by row, in the network's
-/// order of channels.
+/// The input for a picture, which [`Placement::new`] gives a place: three planes of values, row by row, in the network's order of channels.
 pub fn preprocess(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
-    let warp = Warp::new(facts.resize, size_of(picture), facts.size);
-    normalise(&resample(picture, &warp, facts.size), facts)
+    let placement = Placement::new(facts, size_of(picture));
+    match facts.resize {
+        Resize::Stretch => normalise(&resample(picture, placement.scale, placement.input), facts),
+        Resize::Letterbox { border, .. } => {
+            let scaled = resize(picture, placement.scaled);
+            let Size { width, height } = placement.input;
+            let mut whole = RgbImage::from_pixel(width as u32, height as u32, Rgb([border; 3]));
+            let [left, top] = placement.offset.map(|offset| offset as i64);
+            image::imageops::replace(&mut whole, &scaled, left, top);
+            normalise(&whole, facts)
+        }
+        Resize::Fit { .. } => {
+            let scaled = resize(picture, placement.scaled);
+            with_zeros(&normalise(&scaled, facts), placement.scaled, placement.input)
+        }
+    }
+}
+
+/// Planes of size `from` in the top left corner of planes of size `to`.
+fn with_zeros(planes: &[f32], from: Size, to: Size) -> Vec<f32> {
+    let mut padded = vec![0.0; 3 * to.width * to.height];
+    let targets = padded.chunks_exact_mut((to.width * to.height).max(1));
+    for (target, plane) in targets.zip(planes.chunks_exact((from.width * from.height).max(1))) {
+        let rows = target.chunks_exact_mut(to.width.max(1));
+        for (target, row) in rows.zip(plane.chunks_exact(from.width.max(1))) {
+            target.iter_mut().zip(row).for_each(|(target, value)| *target = *value);
+        }
+    }
+    padded
 }
 
 /// The width and height of a picture.
@@ -51,17 +44,20 @@ pub(super) fn size_of(picture: &RgbImage) -> Size {
     Size { width: picture.width() as usize, height: picture.height() as usize }
 }
 
-/// The picture where `warp` places it on black of the given size, rounded to bytes.
+/// The picture stretched by `scale` across and down, on black of the given size, rounded to bytes.
 ///
+/// Positions are those of pixel indices: a pixel's value sits at its corner (0, 0), not at its centre, as OpenCV's
+/// `warpPerspective` has it.
 /// Bilinear between the four pixels around a position, those outside the picture black, no smoothing when it is
 /// made smaller: OpenCV's `INTER_LINEAR` with a constant border. To the bit as OpenCV 5 does it, which computes
 /// positions and values in f32 and rounds ties to even; OpenCV 4 had weights of five bits.
-pub fn resample(picture: &RgbImage, warp: &Warp, size: Size) -> RgbImage {
+pub fn resample(picture: &RgbImage, scale: [f64; 2], size: Size) -> RgbImage {
     let (pixels, _) = picture.as_raw().as_chunks::<3>();
     let rows: Vec<&[[u8; 3]]> = pixels.chunks_exact(picture.width().max(1) as usize).collect();
-    let columns: Vec<Tap> = taps(size.width, warp.scale[0], warp.shift[0]);
+    let [across, down] = scale;
+    let columns: Vec<Tap> = taps(size.width, across);
     let mut bytes = Vec::with_capacity(size.width * size.height * 3);
-    for tap in taps(size.height, warp.scale[1], warp.shift[1]) {
+    for tap in taps(size.height, down) {
         let row = |index: Option<usize>| index.and_then(|index| rows.get(index)).copied().unwrap_or_default();
         let (upper, lower) = (row(tap.first), row(tap.second));
         for column in &columns {
@@ -90,10 +86,10 @@ impl Tap {
 
 /// Where each of `length` positions of the input takes its value from. In f32: positions just beside or just at a
 /// tie decide how it is rounded.
-fn taps(length: usize, scale: f64, shift: f64) -> Vec<Tap> {
-    let (step, start) = ((1.0 / scale) as f32, (-shift / scale) as f32);
+fn taps(length: usize, scale: f64) -> Vec<Tap> {
+    let step = (1.0 / scale) as f32;
     let tap = |position: usize| {
-        let source = position as f32 * step + start;
+        let source = position as f32 * step;
         let first = source.floor();
         let index = |value: f32| (value >= 0.0).then_some(value as usize);
         Tap { first: index(first), second: index(first + 1.0), weight: source - first }
@@ -115,7 +111,10 @@ pub fn normalise(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
     let mut values = Vec::with_capacity(pixels.len() * 3);
     for ((plane, mean), std) in planes.into_iter().zip(facts.mean).zip(facts.std) {
         let (mean, std) = (mean / facts.scale, std / facts.scale);
-        let value = |byte: u8| (f32::from(byte) / facts.scale - mean) / std;
+        let value = |byte: u8| {
+            let centred = f32::from(byte) / facts.scale - mean;
+            if facts.reciprocal { centred * (1.0 / std) } else { centred / std }
+        };
         let table: Vec<f32> = (0..=u8::MAX).map(value).collect();
         let of = |pixel: &[u8; 3]| pixel.get(plane).and_then(|&byte| table.get(usize::from(byte)));
         values.extend(pixels.iter().filter_map(of));
@@ -125,14 +124,13 @@ pub fn normalise(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use image::Rgb;
-
     use super::*;
     use crate::models::Network;
     use crate::models::nanodet_plus::NanoDetPlus;
 
     fn stretched(picture: &RgbImage, size: Size) -> RgbImage {
-        resample(picture, &Warp::new(Resize::Stretch, size_of(picture), size), size)
+        let facts = NanoDetPlus::M.facts(size).preprocessing;
+        resample(picture, Placement::new(&facts, size_of(picture)).scale, size)
     }
 
     #[test]
@@ -163,9 +161,17 @@ mod tests {
     }
 
     #[test]
-    fn boxes_come_back_onto_the_picture() {
-        let picture = Size { width: 640, height: 480 };
-        let warp = Warp::new(Resize::Stretch, picture, Size { width: 320, height: 480 });
-        assert_eq!(warp.back([-3.0, 10.0, 100.0, 999.0], picture), [0.0, 10.0, 200.0, 480.0]);
+    fn borders_are_grey_before_and_zero_after_the_normalisation() {
+        let picture = RgbImage::from_pixel(4, 2, Rgb([255; 3]));
+        let facts = NanoDetPlus::M.facts(Size::square(4)).preprocessing;
+        let facts = Preprocessing { scale: 1.0, mean: [1.0; 3], std: [1.0; 3], ..facts };
+        let letterbox = Resize::Letterbox { multiple: 4, border: 114 };
+        let boxed = preprocess(&picture, &Preprocessing { resize: letterbox, ..facts.clone() });
+        assert_eq!(
+            boxed.iter().step_by(4).take(4).copied().collect::<Vec<_>>(),
+            [113.0, 254.0, 254.0, 113.0]
+        );
+        let fitted = preprocess(&picture, &Preprocessing { resize: Resize::Fit { multiple: 4 }, ..facts });
+        assert_eq!(fitted.iter().step_by(4).take(4).copied().collect::<Vec<_>>(), [254.0, 254.0, 0.0, 0.0]);
     }
 }

@@ -45,6 +45,32 @@ pub enum ChannelOrder {
 pub enum Resize {
     /// Both sides scaled on their own to fill the input (`keep_ratio: False`).
     Stretch,
+    /// Scaled until it just fits into the size, in the middle of a border of this grey that brings both sides to
+    /// multiples: the input depends on the picture's proportions.
+    Letterbox {
+        /// What the sides of the input are multiples of, in pixels.
+        multiple: usize,
+        /// The border's grey, 0 to 255.
+        border: u8,
+    },
+    /// Scaled until its longer side just fits into the longer side of the size and its shorter one into the shorter,
+    /// with zeros to the right and below it, behind the normalisation, that bring both sides to multiples.
+    Fit {
+        /// What the sides of the input are multiples of, in pixels.
+        multiple: usize,
+    },
+}
+
+impl fmt::Display for Resize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Resize::Stretch => f.write_str("stretch"),
+            Resize::Letterbox { multiple, border } => {
+                write!(f, "letterbox to multiples of {multiple} on grey {border}")
+            }
+            Resize::Fit { multiple } => write!(f, "keep proportions, pad to multiples of {multiple}"),
+        }
+    }
 }
 
 /// How a picture becomes the input of a network: 1 x 3 x height x width, f32.
@@ -53,7 +79,7 @@ pub enum Resize {
 /// order; mathematically `scale` cancels, but families differ in it and hence in the last bits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocessing {
-    /// Size of the input.
+    /// Size of the input, or the limit that it is fitted into.
     pub size: Size,
     /// How the picture is fitted into it.
     pub resize: Resize,
@@ -65,6 +91,8 @@ pub struct Preprocessing {
     pub mean: [f32; 3],
     /// Standard deviation of each channel, on the 0..=255 scale.
     pub std: [f32; 3],
+    /// Whether the last step is a product with the rounded reciprocal and not a division.
+    pub reciprocal: bool,
 }
 
 /// What the class columns of an output are.
@@ -118,6 +146,8 @@ pub struct Head {
     pub sides: Sides,
     /// Where in its cell a point sits: 0 the top left corner, 0.5 the centre.
     pub cell_offset: f64,
+    /// Whether boxes are clipped to the picture before they are compared.
+    pub clip: bool,
 }
 
 impl Head {
@@ -146,13 +176,44 @@ impl Head {
     }
 }
 
+/// How boxes of different classes are kept from suppressing each other: they are moved apart by a multiple of the
+/// class's number, which rounds them, and with them the overlaps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ClassShift {
+    /// By the largest coordinate + 1 (mmcv's `batched_nms`); from this many candidates on they are not moved, but
+    /// compared class by class.
+    LargestCoordinate {
+        /// Number of candidates.
+        below: usize,
+    },
+    /// By this many pixels (YOLO's `max_wh`).
+    Pixels(f32),
+}
+
+/// The coordinates in which boxes suppress each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// Pixels of the network's input.
+    Input,
+    /// Pixels of the picture.
+    Picture,
+}
+
 /// Which of the boxes count as detections.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
+    /// Of each level the points with the best scores, this many; `None` for all.
+    pub best_of_level: Option<usize>,
     /// Candidates score more than this.
     pub score_threshold: f32,
+    /// Candidates compared with each other, the best; `None` for all.
+    pub max_candidates: Option<usize>,
     /// Of two boxes of a class whose intersection over union is more than this, the better one is kept.
     pub nms_iou: f64,
+    /// How classes are kept apart.
+    pub class_shift: ClassShift,
+    /// Where overlaps are measured.
+    pub frame: Frame,
     /// Detections kept in a picture, all classes together.
     pub max_detections: usize,
 }
@@ -164,8 +225,10 @@ pub struct DetectorFacts {
     pub preprocessing: Preprocessing,
     /// From output to boxes and scores.
     pub head: Head,
-    /// From boxes to detections.
+    /// From boxes to detections, as upstream's demonstration shows them.
     pub selection: Selection,
+    /// From boxes to detections, as upstream evaluates them.
+    pub evaluation: Selection,
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ mod network;
 mod shufflenet;
 
 pub use detector::{
-    ChannelOrder, DetectorFacts, Head, Preprocessing, Resize, Scores, Selection, Sides, Size,
+    ChannelOrder, ClassShift, DetectorFacts, Frame, Head, Preprocessing, Resize, Scores, Selection, Sides,
+    Size,
 };
 pub use evidence::Shapes;
 pub use family::{Family, Form, Preset, family, preset};

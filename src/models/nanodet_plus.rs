@@ -7,8 +7,8 @@ use crate::graph::{Activation, Conv, ResizeMode, Scope, Value};
 use crate::models::evidence::{Shapes, vote};
 use crate::models::shufflenet::{EPSILON, MOMENTUM, REPEATS, ShuffleNet};
 use crate::models::{
-    ChannelOrder, DetectorFacts, Family, Form, Head, Model, Network, Preprocessing, Preset, Resize, Scores,
-    Selection, Sides, Size,
+    ChannelOrder, ClassShift, DetectorFacts, Family, Form, Frame, Head, Model, Network, Preprocessing,
+    Preset, Resize, Scores, Selection, Sides, Size,
 };
 
 /// NanoDet-Plus.
@@ -29,6 +29,17 @@ const ACTIVATION: Activation = Activation::LeakyRelu(0.1);
 const FIRST_STRIDE: usize = 8;
 /// Groups of the auxiliary head's group norms, with PyTorch's epsilon.
 const AUXILIARY_GROUPS: usize = 32;
+
+/// Of `NanoDetPlusHead.get_bboxes` and `nanodet/model/module/nms.py`.
+const SELECTION: Selection = Selection {
+    best_of_level: None,
+    score_threshold: 0.05,
+    max_candidates: None,
+    nms_iou: 0.6,
+    class_shift: ClassShift::LargestCoordinate { below: 10_000 },
+    frame: Frame::Input,
+    max_detections: 100,
+};
 
 /// A NanoDet-Plus network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,8 +120,7 @@ impl Network for NanoDetPlus {
         }
     }
 
-    /// Everything but the network and the size is the same in all of upstream's `config/nanodet-plus-*.yml`; the
-    /// selection is that of `NanoDetPlusHead.get_bboxes`.
+    /// Everything but the network and the size is the same in all of upstream's `config/nanodet-plus-*.yml`.
     fn facts(&self, size: Size) -> DetectorFacts {
         DetectorFacts {
             preprocessing: Preprocessing {
@@ -120,6 +130,7 @@ impl Network for NanoDetPlus {
                 scale: 255.0,
                 mean: [103.53, 116.28, 123.675],
                 std: [57.375, 57.12, 58.395],
+                reciprocal: false,
             },
             head: Head {
                 strides: self.strides(),
@@ -128,8 +139,10 @@ impl Network for NanoDetPlus {
                 scores: Scores::Logits,
                 sides: Sides::Distributions { reg_max: self.reg_max },
                 cell_offset: 0.0,
+                clip: true,
             },
-            selection: Selection { score_threshold: 0.05, nms_iou: 0.6, max_detections: 100 },
+            selection: SELECTION,
+            evaluation: SELECTION,
         }
     }
 }

@@ -32,7 +32,7 @@ impl Network {
 
     fn decoded_image<T: Element>(&self, name: &str, raw: &[T]) -> Option<Vec<f64>> {
         let head = self.model.facts(self.size).head;
-        let decoded = decode(raw, &head, self.size).ok()?;
+        let decoded = decode(raw, &head, self.size, self.size).ok()?;
         let wide = |values: &[T]| values.iter().map(|value| value.wide()).collect();
         Some(match name {
             "output.scores" => wide(&decoded.scores),

@@ -18,7 +18,7 @@ use crate::detect::{Detector, decode_image};
 use crate::eval::coco::{Settings, chosen_images};
 use crate::eval::{Detection, Detections, GroundTruth, read_file};
 use crate::identify::{Loaded, Request, load};
-use crate::models::{Resize, Size};
+use crate::models::Size;
 
 /// How a detector is run, where that is not the family's usual way.
 #[derive(Debug, Clone, PartialEq, Default, Args, Serialize, Deserialize)]
@@ -50,6 +50,7 @@ impl DetectorOptions {
         let given = self.image_size.as_ref().and_then(|size| size.parse::<ImageSize>().ok());
         let size = given.map(|ImageSize { width, height }| Size { width, height });
         let mut facts = loaded.model.facts(size.unwrap_or_else(|| loaded.model.usual_size()));
+        facts.selection = facts.evaluation.clone();
         let selection = &mut facts.selection;
         let score = self.score_threshold.map(|score| score as f32);
         selection.score_threshold = score.unwrap_or(selection.score_threshold);
@@ -84,16 +85,13 @@ pub(super) fn detect(
 
 fn described(detector: &Detector, loaded: &Loaded, weights: Hashed, images: Hashed) -> DetectorRun {
     let facts = detector.facts();
-    let resize = match facts.preprocessing.resize {
-        Resize::Stretch => "stretch",
-    };
     DetectorRun {
         weights,
         network: loaded.description.clone(),
         images,
         options: DetectorOptions::default(),
         image_size: facts.preprocessing.size.to_string(),
-        resize: resize.to_owned(),
+        resize: facts.preprocessing.resize.to_string(),
         score_threshold: decimal(facts.selection.score_threshold),
         nms_iou: facts.selection.nms_iou,
         max_detections: facts.selection.max_detections,

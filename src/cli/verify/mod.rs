@@ -14,7 +14,7 @@ use self::findings::{Findings, first_diverging};
 use super::network::find_table;
 use super::size::ImageSize;
 use super::{Report, Usage};
-use crate::detect::{preprocess, read_image};
+use crate::detect::{Placement, preprocess, read_image};
 use crate::graph::Array;
 use crate::identify::{Loaded, Request, load, load_from};
 use crate::models::{Form, Size};
@@ -175,8 +175,11 @@ impl Verify {
         let Some(file) = &self.image else {
             return Ok(None);
         };
-        let data = preprocess(&read_image(file)?, &ours.model.facts(size).preprocessing);
-        Ok(Some(Array { shape: vec![1, 3, size.height, size.width], data }))
+        let picture = read_image(file)?;
+        let facts = ours.model.facts(size).preprocessing;
+        let sides = Size { width: picture.width() as usize, height: picture.height() as usize };
+        let shape = Placement::new(&facts, sides).input.batch(1).to_vec();
+        Ok(Some(Array { shape, data: preprocess(&picture, &facts) }))
     }
 }
 
