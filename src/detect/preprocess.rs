@@ -113,7 +113,10 @@ pub fn normalise(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
         let (mean, std) = (mean / facts.scale, std / facts.scale);
         let value = |byte: u8| {
             let centred = f32::from(byte) / facts.scale - mean;
-            if facts.reciprocal { centred * (1.0 / std) } else { centred / std }
+            match facts.reciprocal {
+                true => (f64::from(centred) * (1.0 / f64::from(std))) as f32,
+                false => centred / std,
+            }
         };
         let table: Vec<f32> = (0..=u8::MAX).map(value).collect();
         let of = |pixel: &[u8; 3]| pixel.get(plane).and_then(|&byte| table.get(usize::from(byte)));

@@ -91,7 +91,8 @@ pub struct Preprocessing {
     pub mean: [f32; 3],
     /// Standard deviation of each channel, on the 0..=255 scale.
     pub std: [f32; 3],
-    /// Whether the last step is a product with the rounded reciprocal and not a division.
+    /// Whether the last step is a product with the reciprocal in f64, rounded once, and not a division (OpenCV's
+    /// `multiply`, as mmcv's `imnormalize` calls it).
     pub reciprocal: bool,
 }
 
