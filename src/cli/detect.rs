@@ -16,7 +16,7 @@ use serde_json::{Value as Json, json};
 
 use super::network::find_table;
 use super::pictures::pictures;
-use super::size::ImageSize;
+use super::size::image_size;
 use super::{Report, Usage};
 use crate::detect::coco::{Annotations, ResultEntry, image_ids};
 use crate::detect::{Detection, Detector, Error, Labels, draw, read_image};
@@ -49,8 +49,8 @@ pub(super) struct Detect {
     #[arg(long, value_name = "OUT.json")]
     coco: Option<PathBuf>,
     /// Size of the network's input: a side or WIDTHxHEIGHT in pixels; by default the family's usual one
-    #[arg(long, value_name = "SIZE")]
-    image_size: Option<ImageSize>,
+    #[arg(long, value_name = "SIZE", value_parser = image_size)]
+    image_size: Option<Size>,
     /// Detections score more than this [default: the family's]
     #[arg(long, value_name = "SCORE", value_parser = share)]
     score_threshold: Option<f64>,
@@ -180,8 +180,7 @@ impl Detect {
     }
 
     fn detector(&self, loaded: &Loaded) -> Result<Detector> {
-        let given = |ImageSize { width, height }| Size { width, height };
-        let size = self.image_size.map_or_else(|| loaded.model.usual_size(), given);
+        let size = self.image_size.unwrap_or_else(|| loaded.model.usual_size());
         let mut facts = loaded.model.facts(size);
         let selection = &mut facts.selection;
         selection.score_threshold =

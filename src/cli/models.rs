@@ -6,8 +6,9 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::size::ImageSize;
+use super::size::image_size;
 use super::{Report, Usage};
+use crate::detect::Placement;
 use crate::graph::cost::{Cost, costs};
 use crate::graph::passes::fold_batch_norms;
 use crate::graph::{Graph, GraphError, Module, Node};
@@ -20,8 +21,8 @@ pub(super) struct Models {
     /// The network whose layers are to be listed; all networks without
     name: Option<String>,
     /// Size of the input in pixels, one side or WIDTHxHEIGHT; by default the one of the original
-    #[arg(long, value_name = "SIZE")]
-    input: Option<ImageSize>,
+    #[arg(long, value_name = "SIZE", value_parser = image_size)]
+    input: Option<Size>,
     /// Number of classes; by default that of the original
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CLASSES))]
     classes: Option<u32>,
@@ -81,29 +82,31 @@ impl Models {
         classes.unwrap_or_else(|| preset.model())
     }
 
-    fn size(&self, preset: &Preset) -> ImageSize {
-        let Size { width, height } = preset.size;
-        self.input.unwrap_or(ImageSize { width, height })
+    fn size(&self, preset: &Preset) -> Size {
+        self.input.unwrap_or(preset.size)
     }
 
     fn all(&self, presets: &[(&Family, &Preset)]) -> Result<Report> {
         let left = ["network", "input"].map(|name| (name, Align::Left));
         let right =
             ["classes", "parameters", "with training branches", "GFLOPs"].map(|name| (name, Align::Right));
-        let mut table = Table::new(left.into_iter().chain(right).chain([("checked against", Align::Left)]));
+        let mut table = Table::new(
+            left.into_iter().chain(right).chain(["checked against", "paper"].map(|name| (name, Align::Left))),
+        );
         let mut documents = Vec::new();
         for (family, preset) in presets {
             let (model, size) = (self.model(preset), self.size(preset));
-            let forms = Forms::write(&model, size.batch())?;
+            let forms = Forms::write(&model, size.batch(1))?;
             let (training, inference) = (total(&forms.training), total(&forms.inference));
             table.row(vec![
                 preset.name.to_owned(),
-                format!("{}x{}", size.width, size.height),
+                size.to_string(),
                 model.classes().to_string(),
                 count(inference.parameters),
                 count(training.parameters),
                 number(inference.flops as f64 / 1e9),
                 family.source.to_owned(),
+                family.paper.to_owned(),
             ]);
             documents.push(document(family, preset, &model, size, &forms));
         }
@@ -112,10 +115,12 @@ impl Models {
 
     fn one(&self, family: &Family, preset: &Preset) -> Result<Report> {
         let (model, size) = (self.model(preset), self.size(preset));
-        let forms = Forms::write(&model, size.batch())?;
+        let forms = Forms::write(&model, size.batch(1))?;
         let mut text = String::new();
-        writeln!(text, "{} ({}), {} classes", preset.name, family.source, model.classes())?;
-        writeln!(text, "input {}x{} pixels\n", size.width, size.height)?;
+        writeln!(text, "{}, {} classes", preset.name, model.classes())?;
+        writeln!(text, "checked against {}; paper: {}", family.source, family.paper)?;
+        writeln!(text, "input {size} pixels")?;
+        writeln!(text, "{}\n", points(&model, size))?;
         write!(text, "{}", layer_table(&forms.training))?;
         let rows = [
             ("training form", &forms.training),
@@ -188,7 +193,23 @@ fn layer_table(graph: &Graph) -> Table {
     table
 }
 
-fn document(family: &Family, preset: &Preset, model: &Model, size: ImageSize, forms: &Forms) -> Json {
+/// How many points the levels have, and how many where a picture of this size is padded first.
+fn points(model: &Model, size: Size) -> String {
+    let facts = model.facts(size);
+    let counted = |size: Size| {
+        let grids = facts.head.grids(size).map(|(_, grid)| grid.to_string()).collect::<Vec<_>>();
+        format!("{} = {} points", grids.join(" + "), facts.head.points(size))
+    };
+    let strides: Vec<String> = facts.head.strides.iter().map(usize::to_string).collect();
+    let mut text = format!("{} (strides {})", counted(size), strides.join(", "));
+    let padded = Placement::new(&facts.preprocessing, size).input;
+    if padded != size {
+        text += &format!("; detection pads {size} to {padded}: {}", counted(padded));
+    }
+    text
+}
+
+fn document(family: &Family, preset: &Preset, model: &Model, size: Size, forms: &Forms) -> Json {
     let cost = |graph: &Graph| {
         let Cost { parameters, buffers, flops } = total(graph);
         json!({ "parameters": parameters, "buffers": buffers, "flops": flops })
@@ -197,6 +218,8 @@ fn document(family: &Family, preset: &Preset, model: &Model, size: ImageSize, fo
         "name": preset.name,
         "family": family.name,
         "source": family.source,
+        "paper": family.paper,
+        "points": model.facts(size).head.points(size),
         "classes": model.classes(),
         "input": { "width": size.width, "height": size.height },
         "training": cost(&forms.training),

@@ -6,7 +6,7 @@ use super::error::IdentifyError;
 use super::evidence::shapes;
 use crate::graph::{GraphError, Parameter, Role};
 use crate::mapping::{Expected, Mapping, MappingError, Table, Variables, Weights, tables};
-use crate::models::{FAMILIES, Family, Form, Model, family, preset};
+use crate::models::{FAMILIES, Family, Form, Model};
 
 /// What the user already knows about a file.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,25 +32,74 @@ pub struct Identified<'a> {
     pub mapping: Mapping,
 }
 
-/// The network whose weights the tensors of a file are.
+/// The networks and tables that a file is compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Catalogue<'a> {
+    /// Families of networks.
+    pub families: &'a [&'static Family],
+    /// Tables for them, those of a family in the order in which they are tried.
+    pub tables: &'a [Table],
+}
+
+/// The network whose weights the tensors of a file are, of those that are built in.
 ///
 /// # Errors
-/// When the file is no known network, or a tensor or parameter is unexplained: then the error names every one of them
-/// for the closest network and table.
+/// As [`Catalogue::identify`].
 pub fn identify<'a>(tensors: &'a [Tensor], request: Request<'a>) -> Result<Identified<'a>, IdentifyError> {
-    let wanted = Wanted::new(request.model)?;
-    let candidates: Vec<&'a Table> = match request.table {
-        Some(table) => vec![table],
-        None => tables().iter().filter(|table| wanted.allows(table.family())).collect(),
-    };
-    let mut search = Search { tensors, best: None, closest: None };
-    for table in candidates {
-        search.try_table(table, family_of(table)?, &wanted, request.weights);
-        if search.best.as_ref().is_some_and(|best| best.invented() == 0) {
-            break;
+    Catalogue { families: FAMILIES, tables: tables() }.identify(tensors, request)
+}
+
+impl<'a> Catalogue<'a> {
+    /// The network whose weights the tensors of a file are.
+    ///
+    /// # Errors
+    /// When the file is no known network, or a tensor or parameter is unexplained: then the error names every one of
+    /// them for the closest network and table.
+    pub fn identify(
+        &self,
+        tensors: &'a [Tensor],
+        request: Request<'a>,
+    ) -> Result<Identified<'a>, IdentifyError> {
+        let wanted = self.wanted(request.model)?;
+        let candidates: Vec<&'a Table> = match request.table {
+            Some(table) => vec![table],
+            None => self.tables.iter().filter(|table| wanted.allows(table.family())).collect(),
+        };
+        let mut search = Search { tensors, best: None, closest: None };
+        for table in candidates {
+            search.try_table(table, self.family_of(table)?, &wanted, request.weights);
+            if search.best.as_ref().is_some_and(|best| best.invented() == 0) {
+                break;
+            }
         }
+        search.answer()
     }
-    search.answer()
+
+    fn family(&self, name: &str) -> Option<&'static Family> {
+        self.families.iter().copied().find(|family| family.name == name)
+    }
+
+    fn family_of(&self, table: &Table) -> Result<&'static Family, IdentifyError> {
+        self.family(table.family()).ok_or_else(|| IdentifyError::NoSuchFamily {
+            table: table.name(),
+            family: table.family().to_owned(),
+            known: self.families.iter().map(|family| family.name).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// What the user means by `name`, a preset or a family.
+    fn wanted(&self, name: Option<&str>) -> Result<Wanted, IdentifyError> {
+        let Some(name) = name else { return Ok(Wanted::Any) };
+        let presets = || self.families.iter().flat_map(|family| family.presets);
+        if let Some(preset) = presets().find(|preset| preset.name == name) {
+            return Ok(Wanted::Preset(preset.model()));
+        }
+        self.family(name).map(|family| Wanted::Family(family.name)).ok_or_else(|| {
+            let known = self.families.iter().map(|family| family.name);
+            let known = known.chain(presets().map(|preset| preset.name)).collect::<Vec<_>>().join(", ");
+            IdentifyError::NoSuchModel { name: name.to_owned(), known }
+        })
+    }
 }
 
 /// What every parameter of a network must be, in `state_dict` order, auxiliary branch included where it has one.
@@ -78,14 +127,6 @@ pub fn figures(model: &Model) -> Variables {
     figures.map(|(name, value)| (name.to_owned(), i64::try_from(value).unwrap_or(i64::MAX))).collect()
 }
 
-fn family_of(table: &Table) -> Result<&'static Family, IdentifyError> {
-    family(table.family()).ok_or_else(|| IdentifyError::NoSuchFamily {
-        table: table.name(),
-        family: table.family().to_owned(),
-        known: FAMILIES.iter().map(|family| family.name).collect::<Vec<_>>().join(", "),
-    })
-}
-
 /// The networks that the user allows.
 enum Wanted {
     Any,
@@ -94,19 +135,6 @@ enum Wanted {
 }
 
 impl Wanted {
-    fn new(name: Option<&str>) -> Result<Wanted, IdentifyError> {
-        let Some(name) = name else { return Ok(Wanted::Any) };
-        if let Some(preset) = preset(name) {
-            return Ok(Wanted::Preset(preset.model()));
-        }
-        family(name).map(|family| Wanted::Family(family.name)).ok_or_else(|| {
-            let presets = FAMILIES.iter().flat_map(|family| family.presets).map(|preset| preset.name);
-            let known = FAMILIES.iter().map(|family| family.name).chain(presets);
-            let known = known.collect::<Vec<_>>().join(", ");
-            IdentifyError::NoSuchModel { name: name.to_owned(), known }
-        })
-    }
-
     fn allows(&self, family: &str) -> bool {
         match self {
             Wanted::Any => true,

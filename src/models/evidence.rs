@@ -9,12 +9,12 @@ pub struct Shapes(HashMap<String, Vec<usize>>);
 
 impl Shapes {
     /// Size of a tensor along an axis.
-    pub(super) fn size(&self, name: &str, axis: usize) -> Option<usize> {
+    pub fn size(&self, name: &str, axis: usize) -> Option<usize> {
         self.0.get(name)?.get(axis).copied()
     }
 
     /// How many names there are for `pattern` with 0, 1, 2, ... in place of `{}`; none is no evidence.
-    pub(super) fn count(&self, pattern: &str) -> Option<usize> {
+    pub fn count(&self, pattern: &str) -> Option<usize> {
         let present = |index: &usize| self.0.contains_key(&pattern.replace("{}", &index.to_string()));
         // One missing tensor must not hide those behind it.
         let gap = |index: &usize| present(index) || present(&(index + 1));
@@ -29,7 +29,7 @@ impl<'a, S: Into<Vec<usize>>> FromIterator<(&'a str, S)> for Shapes {
 }
 
 /// The answer that most of the evidence gives; the first of equals.
-pub(super) fn vote<T: Copy + Eq + Hash>(evidence: impl IntoIterator<Item = Option<T>>) -> Option<T> {
+pub fn vote<T: Copy + Eq + Hash>(evidence: impl IntoIterator<Item = Option<T>>) -> Option<T> {
     let mut order = Vec::new();
     let mut counts = HashMap::new();
     for answer in evidence.into_iter().flatten() {

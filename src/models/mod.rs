@@ -16,7 +16,7 @@ pub use detector::{
     ChannelOrder, ClassShift, DetectorFacts, Frame, Head, Preprocessing, Resize, Scores, Selection, Sides,
     Size,
 };
-pub use evidence::Shapes;
+pub use evidence::{Shapes, vote};
 pub use family::{Family, Form, Preset, family, preset};
 pub use network::{Model, Network};
 

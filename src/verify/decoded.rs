@@ -4,11 +4,15 @@ use candle_core::Tensor;
 
 use super::network::Network;
 use super::recording::VerifyError;
-use crate::detect::{decode, priors};
+use crate::detect::{Decoded, decode, priors};
 use crate::runtime::{Element, to_f64};
 
 /// Names in recordings of values that are decoded from the raw output.
-pub(super) const DECODED: [&str; 4] = ["output.priors", "output.scores", "output.distances", "output.boxes"];
+pub(super) const DECODED: [&str; 5] =
+    ["output.priors", "output.scores", "output.distances", "output.boxes", YOLO];
+
+/// Centre, width, height, objectness (always 1) and scores of each point, as YOLOs return them.
+const YOLO: &str = "output.decoded";
 
 /// Values with their shape.
 pub(super) type Part = (Vec<f64>, Vec<usize>);
@@ -38,6 +42,7 @@ impl Network {
             "output.scores" => wide(&decoded.scores),
             "output.distances" => wide(decoded.distances.as_flattened()),
             "output.boxes" => wide(decoded.boxes.as_flattened()),
+            YOLO => yolo(&decoded).iter().map(|value| value.wide()).collect(),
             // Upstream gives the stride twice, once per direction.
             _ => priors::<T>(&head, self.size)
                 .into_iter()
@@ -45,4 +50,16 @@ impl Network {
                 .collect(),
         })
     }
+}
+
+/// The rows of YOLO's output.
+fn yolo<T: Element>(decoded: &Decoded<T>) -> Vec<T> {
+    let (half, one) = (T::of(0.5), T::of(1.0));
+    let points = decoded.boxes.iter().zip(decoded.scores.chunks(decoded.columns.max(1)));
+    let rows = points.flat_map(|([left, top, right, bottom], scores)| {
+        let centre = [(*left + *right) * half, (*top + *bottom) * half];
+        let row = centre.into_iter().chain([*right - *left, *bottom - *top, one]);
+        row.chain(scores.iter().copied())
+    });
+    rows.collect()
 }

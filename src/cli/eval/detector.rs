@@ -13,12 +13,11 @@ use sha2::{Digest, Sha256};
 use super::provenance::{DetectorRun, Hashed, sha256};
 use crate::cli::Usage;
 use crate::cli::detect::{decimal, progress_bar, share};
-use crate::cli::size::ImageSize;
+use crate::cli::size::image_size;
 use crate::detect::{Detector, decode_image};
 use crate::eval::coco::{Settings, chosen_images};
 use crate::eval::{Detection, Detections, GroundTruth, read_file};
 use crate::identify::{Loaded, Request, load};
-use crate::models::Size;
 
 /// How a detector is run, where that is not the family's usual way.
 #[derive(Debug, Clone, PartialEq, Default, Args, Serialize, Deserialize)]
@@ -42,13 +41,12 @@ pub(super) struct DetectorOptions {
 
 /// Checks a size and keeps it as it is written.
 fn size(text: &str) -> Result<String, String> {
-    text.parse::<ImageSize>().map(|_| text.to_owned())
+    image_size(text).map(|_| text.to_owned())
 }
 
 impl DetectorOptions {
     fn detector(&self, loaded: &Loaded) -> Result<Detector> {
-        let given = self.image_size.as_ref().and_then(|size| size.parse::<ImageSize>().ok());
-        let size = given.map(|ImageSize { width, height }| Size { width, height });
+        let size = self.image_size.as_ref().and_then(|size| image_size(size).ok());
         let mut facts = loaded.model.facts(size.unwrap_or_else(|| loaded.model.usual_size()));
         facts.selection = facts.evaluation.clone();
         let selection = &mut facts.selection;

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use self::findings::{Findings, first_diverging};
 use super::network::find_table;
-use super::size::ImageSize;
+use super::size::image_size;
 use super::{Report, Usage};
 use crate::detect::{Placement, preprocess, read_image};
 use crate::graph::Array;
@@ -42,8 +42,8 @@ pub(super) struct Verify {
     #[arg(long, value_name = "FILE", conflicts_with = "image")]
     input: Option<PathBuf>,
     /// Size of the input on which two checkpoints are run; by default the family's usual one
-    #[arg(long, value_name = "SIZE")]
-    image_size: Option<ImageSize>,
+    #[arg(long, value_name = "SIZE", value_parser = image_size)]
+    image_size: Option<Size>,
     /// The set of weights to take from A where it has several: `avg`, `model`, `ema`
     #[arg(long, value_name = "NAME")]
     weights: Option<String>,
@@ -166,8 +166,7 @@ impl Verify {
     }
 
     fn size(&self, ours: &Loaded) -> Size {
-        let usual = ours.model.usual_size();
-        self.image_size.map_or(usual, |size| Size { width: size.width, height: size.height })
+        self.image_size.unwrap_or_else(|| ours.model.usual_size())
     }
 
     /// The network's input for the picture that was given.
