@@ -1,25 +1,27 @@
 //! A network with everything around it: a picture in, detections out.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use candle_core::DType;
 use image::RgbImage;
+use rayon::prelude::*;
 
 use super::preprocess::size_of;
 use super::{Detection, Error, Placement, decode, detections, preprocess};
 use crate::graph::passes::{Folding, fold_batch_norms};
 use crate::graph::{Graph, Weights};
-use crate::models::{DetectorFacts, Form, Model, Resize, Size};
+use crate::models::{DetectorFacts, Form, Model, Resize};
 use crate::runtime::{Executor, NormStatistics, Parameters, RuntimeError, image_tensor};
 
-/// A detector that is ready to run, one picture at a time.
+/// A detector that is ready to run, on one picture or on several at a time.
 #[derive(Debug)]
 pub struct Detector {
     model: Model,
     facts: DetectorFacts,
-    /// The network for the size of input that it was last needed for.
-    graph: Graph,
-    /// They do not depend on the size.
+    /// The network for shapes of input that were needed lately; they share the parameters.
+    graphs: BTreeMap<[usize; 4], Graph>,
     parameters: Parameters,
     timings: Timings,
 }
@@ -47,10 +49,12 @@ impl Detector {
             return Err(Error::InputSize { size, divisor });
         }
         // As large as a picture in the limit's own proportions needs it.
-        let (graph, folding) = folded(model, Placement::new(&facts.preprocessing, size).input)?;
+        let shape = Placement::new(&facts.preprocessing, size).input.batch(1);
+        let (graph, folding) = folded(model, shape)?;
         let weights = folding.fold(weights).map_err(RuntimeError::from)?;
         let parameters = Parameters::frozen(&graph, &weights, DType::F32)?;
-        Ok(Detector { model: model.clone(), facts, graph, parameters, timings: Timings::default() })
+        let (model, graphs) = (model.clone(), BTreeMap::from([(shape, graph)]));
+        Ok(Detector { model, facts, graphs, parameters, timings: Timings::default() })
     }
 
     /// The detections in a picture, the best first, in its pixels.
@@ -58,28 +62,70 @@ impl Detector {
     /// # Errors
     /// The network fails to run, or its weights are such that the output is not finite.
     pub fn detect(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, Error> {
+        Ok(self.detect_batch(std::slice::from_ref(picture))?.pop().unwrap_or_default())
+    }
+
+    /// The detections in each of several pictures. Those whose inputs have the same size go through the network
+    /// together; detections are the same, to the bit, as when each goes alone.
+    ///
+    /// # Errors
+    /// As [`Detector::detect`].
+    pub fn detect_batch(&mut self, pictures: &[RgbImage]) -> Result<Vec<Vec<Detection>>, Error> {
+        let placement = |picture| Placement::new(&self.facts.preprocessing, size_of(picture));
+        let mut groups: BTreeMap<[usize; 4], Vec<(usize, Placement)>> = BTreeMap::new();
+        for (index, placement) in pictures.iter().map(placement).enumerate() {
+            groups.entry(placement.input.batch(1)).or_default().push((index, placement));
+        }
+        let mut found = vec![Vec::new(); pictures.len()];
+        for group in groups.into_values() {
+            let detections = self.detect_group(pictures, &group)?;
+            for ((index, _), detections) in group.iter().zip(detections) {
+                if let Some(slot) = found.get_mut(*index) {
+                    *slot = detections;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The detections in pictures, named by their index, whose inputs are of one size.
+    fn detect_group(
+        &mut self,
+        pictures: &[RgbImage],
+        group: &[(usize, Placement)],
+    ) -> Result<Vec<Vec<Detection>>, Error> {
+        let Some(input) = group.first().map(|(_, placement)| placement.input) else { return Ok(Vec::new()) };
         let mut watch = Instant::now();
-        let placement = Placement::new(&self.facts.preprocessing, size_of(picture));
-        let input = preprocess(picture, &self.facts.preprocessing);
+        let facts = &self.facts;
+        let chosen = group.par_iter().filter_map(|(index, _)| pictures.get(*index));
+        let inputs: Vec<Vec<f32>> = chosen.map(|picture| preprocess(picture, &facts.preprocessing)).collect();
         self.timings.preprocessing += lap(&mut watch);
-        let output = self.run(input, placement.input)?;
+        let output = self.run(input.batch(group.len()), inputs.concat())?;
         if output.iter().any(|value| !value.is_finite()) {
             return Err(Error::NotFinite);
         }
         self.timings.network += lap(&mut watch);
-        let decoded = decode(&output, &self.facts.head, placement.input, placement.scaled)?;
-        let detections = detections(decoded, &placement, &self.facts.selection);
+        let values = (output.len() / group.len()).max(1);
+        let facts = &self.facts;
+        let each = output.par_chunks(values).zip(group).map(|(output, (_, placement))| {
+            let decoded = decode(output, &facts.head, input, placement.scaled)?;
+            Ok(detections(decoded, placement, &facts.selection))
+        });
+        let detections = each.collect();
         self.timings.postprocessing += lap(&mut watch);
-        Ok(detections)
+        detections
     }
 
-    fn run(&mut self, input: Vec<f32>, size: Size) -> Result<Vec<f32>, RuntimeError> {
-        let input = image_tensor(input, [size.height, size.width])?;
-        let written = self.graph.inputs().first().and_then(|input| self.graph.node(*input));
-        if written.is_none_or(|node| node.shape != input.dims()) {
-            self.graph = folded(&self.model, size)?.0;
+    fn run(&mut self, shape: [usize; 4], input: Vec<f32>) -> Result<Vec<f32>, RuntimeError> {
+        let input = image_tensor(input, shape)?;
+        if self.graphs.len() >= MAX_GRAPHS && !self.graphs.contains_key(&shape) {
+            self.graphs.clear();
         }
-        let executor = Executor::new(&self.graph, &self.parameters, NormStatistics::Running);
+        let graph = match self.graphs.entry(shape) {
+            Entry::Occupied(written) => written.into_mut(),
+            Entry::Vacant(free) => free.insert(folded(&self.model, shape)?.0),
+        };
+        let executor = Executor::new(graph, &self.parameters, NormStatistics::Running);
         let outputs = executor.run(&input)?;
         let preds = outputs.get(OUTPUT).map(|preds| preds.flatten_all()?.to_vec1());
         Ok(preds.transpose()?.unwrap_or_default())
@@ -96,10 +142,13 @@ impl Detector {
     }
 }
 
-/// The network for one picture of this size of input, batch norms folded.
-fn folded(model: &Model, size: Size) -> Result<(Graph, Folding), RuntimeError> {
-    Ok(fold_batch_norms(&model.graph(Form::Inference, size.batch(1))?))
+/// The network as it detects, batch norms folded, for inputs of this shape.
+fn folded(model: &Model, shape: [usize; 4]) -> Result<(Graph, Folding), RuntimeError> {
+    Ok(fold_batch_norms(&model.graph(Form::Inference, shape)?))
 }
+
+/// Networks that are kept for shapes of input.
+const MAX_GRAPHS: usize = 16;
 
 /// The name of the network's output that [`decode`] reads.
 const OUTPUT: &str = "preds";

@@ -4,12 +4,12 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::graph::Array;
 
-/// A tensor `[1, 3, H, W]` of an image's numbers, channel by channel.
+/// A tensor of a shape `[N, 3, H, W]` of the numbers of N images, one after another, each channel by channel.
 ///
 /// # Errors
-/// Numbers that are not 3 * H * W.
-pub fn image_tensor(data: Vec<f32>, [height, width]: [usize; 2]) -> Result<Tensor> {
-    Tensor::from_vec(data, (1, 3, height, width), &Device::Cpu)
+/// Numbers that do not fill the shape.
+pub fn image_tensor(data: Vec<f32>, shape: [usize; 4]) -> Result<Tensor> {
+    Tensor::from_vec(data, &shape[..], &Device::Cpu)
 }
 
 /// A tensor of an array's numbers in `dtype`.
