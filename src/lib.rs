@@ -4,6 +4,7 @@
 //! writes checkpoint files, [`mapping`] renames tensors by patterns that work in both directions, [`report`]
 //! shows results to people, [`cli`] is the command. `docs/architecture.md` has the plan.
 
+pub mod annotations;
 pub mod cli;
 pub mod data;
 pub mod detect;

@@ -16,9 +16,11 @@ fn survive(kind: usize, bytes: &[u8]) {
         1 => {
             let annotation = voc::parse(bytes).unwrap_or_default();
             let objects = annotation.objects.iter().enumerate();
-            let boxes = objects.map(|(index, object)| object.draft(index, |name| Some(name.len()))).collect();
+            let boxes =
+                objects.map(|(index, object)| voc::draft(object, index, |name| Some(name.len()))).collect();
+            let stated = voc::size(&annotation);
             let file = annotation.filename.unwrap_or_default();
-            (Vec::new(), vec![Draft { file, stated: annotation.size, id: None, boxes }])
+            (Vec::new(), vec![Draft { file, stated, id: None, boxes }])
         }
         2 => {
             let stated = Some(port::data::PictureSize { width: 640, height: 480 });

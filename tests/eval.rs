@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use port::eval::coco::{ClassRow, Evaluation, Settings, evaluate};
-use port::eval::voc::{self, Class, Detection, Devkit, Object, Scene, read_devkit};
+use port::eval::voc::{self, Class, Detection, Object, Scene, add_results, read_ground_truth};
 use port::eval::{Error, Id, Rules, Warning, read_annotations, read_file, read_results};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -328,12 +328,9 @@ fn voc_numbers_are_the_development_kits() {
 fn the_development_kits_files_give_the_same_numbers() {
     let Some(folder) = support::reference("eval") else { return };
     let case = folder.join("voc/mixed");
-    let devkit = Devkit {
-        annotations: case.join("Annotations"),
-        image_set: Some(case.join("test.txt")),
-        results: case.join("results"),
-    };
-    let (scene, files) = read_devkit(&devkit).unwrap();
-    assert_eq!(files.len(), 1 + 40 + 6);
-    check_scene("mixed files", &scene, &json(&case.join("expected.json")));
+    let set = case.join("test.txt");
+    let mut truth = read_ground_truth(&case.join("Annotations"), Some(&set)).unwrap();
+    let results = add_results(&mut truth, &case.join("results"), Some(&set)).unwrap();
+    assert_eq!((truth.files.len(), results.len()), (40, 6));
+    check_scene("mixed files", &truth.scene, &json(&case.join("expected.json")));
 }

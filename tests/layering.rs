@@ -5,20 +5,33 @@
 use std::path::{Path, PathBuf};
 
 /// A room of `src/` and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
+    ("annotations", &[]),
     ("mapping", &[]),
     ("graph", &[]),
     ("models", &["graph"]),
     ("identify", &["mapping", "graph", "models"]),
     ("runtime", &["graph"]),
-    ("detect", &["graph", "models", "runtime"]),
-    ("data", &["detect"]),
+    ("detect", &["annotations", "graph", "models", "runtime"]),
+    ("data", &["annotations", "detect"]),
     ("verify", &["graph", "models", "identify", "runtime", "detect"]),
-    ("eval", &[]),
+    ("eval", &["annotations"]),
     ("report", &[]),
     (
         "cli",
-        &["mapping", "graph", "models", "identify", "runtime", "detect", "verify", "data", "eval", "report"],
+        &[
+            "annotations",
+            "mapping",
+            "graph",
+            "models",
+            "identify",
+            "runtime",
+            "detect",
+            "verify",
+            "data",
+            "eval",
+            "report",
+        ],
     ),
 ];
 

@@ -18,7 +18,9 @@ use super::network::find_table;
 use super::pictures::pictures;
 use super::size::image_size;
 use super::{Report, Usage};
-use crate::detect::coco::{Annotations, ResultEntry, image_ids};
+use crate::annotations::Id;
+use crate::annotations::results::ResultEntry;
+use crate::detect::coco::{Annotations, decimal, image_ids, result_entry};
 use crate::detect::{Detection, Detector, Error, Labels, draw, read_image};
 use crate::identify::{Loaded, Request, load};
 use crate::models::Size;
@@ -285,11 +287,6 @@ fn heading(loaded: &Loaded, detector: &Detector) -> String {
     format!("{}: {description}\ninput {size}\n\n", printable(&loaded.file.to_string_lossy()))
 }
 
-/// The f64 that is written with the fewest digits that tell an f32.
-pub(super) fn decimal(number: f32) -> f64 {
-    number.to_string().parse().unwrap_or(f64::from(number))
-}
-
 fn table(detections: &[Detection], labels: &Labels) -> Table {
     let columns = ["score", "left", "top", "width", "height"].map(|name| (name, Align::Right));
     let mut table = Table::new([("label", Align::Left)].into_iter().chain(columns));
@@ -320,9 +317,9 @@ fn save(picture: &RgbImage, file: &Path) -> Result<()> {
     Ok(converters::write::whole(file, bytes.get_ref())?)
 }
 
-fn write_results(output: &Path, seen: &[Seen], ids: &[u64], labels: &Labels) -> Result<()> {
-    let of = |(seen, id): (&Seen, &u64)| -> Vec<ResultEntry> {
-        seen.detections.iter().map(|detection| ResultEntry::new(*id, detection, labels)).collect()
+fn write_results(output: &Path, seen: &[Seen], ids: &[Id], labels: &Labels) -> Result<()> {
+    let of = |(seen, id): (&Seen, &Id)| -> Vec<ResultEntry> {
+        seen.detections.iter().map(|detection| result_entry(id.clone(), detection, labels)).collect()
     };
     let results: Vec<ResultEntry> = seen.iter().zip(ids).flat_map(of).collect();
     Ok(converters::write::whole(output, &serde_json::to_vec(&results)?)?)

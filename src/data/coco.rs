@@ -1,10 +1,8 @@
-//! COCO's JSON: reading, and writing one entry on each line.
+//! COCO's annotations as drafts, and written, one entry on each line.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::bounds::{Bounds, PictureSize, Shape};
@@ -12,157 +10,30 @@ use super::defect::{Defects, Reason};
 use super::draft::{Draft, DraftBox, Found};
 use super::fault::{Fault, text};
 use super::set::{Category, DataSet};
-
-#[derive(Deserialize)]
-struct Document {
-    #[serde(default)]
-    images: Vec<ImageEntry>,
-    #[serde(default)]
-    annotations: Vec<BoxEntry>,
-    categories: Vec<CategoryEntry>,
-}
-
-#[derive(Deserialize)]
-struct ImageEntry {
-    id: Id,
-    file_name: String,
-    #[serde(default)]
-    width: Lenient<f64>,
-    #[serde(default)]
-    height: Lenient<f64>,
-}
-
-#[derive(Deserialize)]
-struct CategoryEntry {
-    id: Id,
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct BoxEntry {
-    #[serde(default)]
-    image_id: Lenient<Id>,
-    #[serde(default)]
-    category_id: Lenient<Id>,
-    #[serde(default)]
-    bbox: Lenient<[f64; 4]>,
-    #[serde(default)]
-    area: Lenient<f64>,
-    #[serde(default)]
-    iscrowd: Flag,
-    // Two names of VOC's `difficult` in use.
-    #[serde(default)]
-    ignore: Flag,
-    #[serde(default)]
-    difficult: Flag,
-    #[serde(default)]
-    segmentation: Presence,
-    #[serde(default)]
-    keypoints: Presence,
-}
-
-/// An id: a number, or text as some tools write it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Number(i64),
-    Text(String),
-}
-
-impl Id {
-    fn number(&self) -> Option<u64> {
-        match self {
-            Id::Number(number) => u64::try_from(*number).ok(),
-            Id::Text(_) => None,
-        }
-    }
-
-    fn shown(&self) -> String {
-        match self {
-            Id::Number(number) => number.to_string(),
-            Id::Text(text) => format!("\"{text}\""),
-        }
-    }
-}
-
-/// A value that may be something else, which is then an entry's defect and not the file's.
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
-enum Lenient<T> {
-    Right(T),
-    Wrong(IgnoredAny),
-    #[default]
-    Absent,
-}
-
-impl<T> Lenient<T> {
-    fn right(self, name: &str) -> Result<T, (Reason, String)> {
-        match self {
-            Lenient::Right(value) => Ok(value),
-            Lenient::Wrong(_) => Err((Reason::Malformed, format!("`{name}` is not what it should be"))),
-            Lenient::Absent => Err((Reason::Malformed, format!("no `{name}`"))),
-        }
-    }
-}
-
-/// 0 and 1, or false and true.
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
-enum Flag {
-    Bool(bool),
-    Number(f64),
-    Other(IgnoredAny),
-    #[default]
-    Absent,
-}
-
-impl Flag {
-    fn is_set(&self) -> bool {
-        match self {
-            Flag::Bool(value) => *value,
-            Flag::Number(value) => *value != 0.0,
-            Flag::Other(_) | Flag::Absent => false,
-        }
-    }
-}
-
-/// Whether a list or an object has anything in it.
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
-enum Presence {
-    List(Vec<IgnoredAny>),
-    Object(HashMap<String, IgnoredAny>),
-    Other(IgnoredAny),
-    #[default]
-    Absent,
-}
-
-impl Presence {
-    fn is_something(&self) -> bool {
-        match self {
-            Presence::List(list) => !list.is_empty(),
-            Presence::Object(object) => !object.is_empty(),
-            Presence::Other(_) | Presence::Absent => false,
-        }
-    }
-}
+use crate::annotations::coco::{AnnotationRecord, Record, read};
+use crate::annotations::{self, Flaw, Id, needed};
 
 /// Reads the bytes of an annotation file. `origin` names it for messages.
 ///
 /// # Errors
-/// The bytes are no such JSON; a fault in one entry is a defect.
+/// The bytes are no such JSON, without `categories`, or an image or category has no id or name; a fault in an
+/// annotation is a defect.
 pub fn parse(
     bytes: &[u8],
     origin: &str,
     defects: &mut Defects,
 ) -> Result<(Vec<Category>, Vec<Draft>), Fault> {
-    let document: Document = serde_json::from_str(text(bytes)?)?;
+    let mut document = Document::default();
+    let lists = read(text(bytes)?.as_bytes(), |record| document.take(record))?;
+    if !lists.categories {
+        return Err(annotations::Fault::NotAnnotations.into());
+    }
     let (categories, classes) = categories(document.categories, origin, defects);
     let (mut drafts, images) = drafts(document.images, origin, defects);
-    for (index, entry) in document.annotations.into_iter().enumerate() {
+    for (index, entry) in document.boxes.into_iter().enumerate() {
         let number = index + 1;
         let place = || format!("{origin}, annotation {number}");
-        if entry.segmentation.is_something() || entry.keypoints.is_something() {
+        if entry.has_outline {
             defects.add(Reason::BeyondBoxes, place, "");
         }
         match entry.found(&images, &classes) {
@@ -177,21 +48,67 @@ pub fn parse(
     Ok((categories, drafts))
 }
 
+/// What a file says, before ids are looked up: categories and images may come after the annotations of them.
+#[derive(Default)]
+struct Document {
+    images: Vec<ImageEntry>,
+    categories: Vec<(Id, String)>,
+    boxes: Vec<BoxEntry>,
+}
+
+struct ImageEntry {
+    id: Id,
+    file_name: String,
+    stated: Option<PictureSize>,
+}
+
+/// An annotation, with what a box needs, and the flaws of that.
+struct BoxEntry {
+    image: Result<Id, Flaw>,
+    category: Result<Id, Flaw>,
+    bbox: Result<[f64; 4], Flaw>,
+    is_crowd: bool,
+    is_difficult: bool,
+    area: Option<f64>,
+    has_outline: bool,
+}
+
+impl Document {
+    fn take(&mut self, record: Record) -> Result<(), Flaw> {
+        match record {
+            Record::Image(image) => {
+                let (width, height) = (image.width.ok().flatten(), image.height.ok().flatten());
+                let size = |(width, height)| PictureSize { width: width as u32, height: height as u32 };
+                self.images.push(ImageEntry {
+                    id: needed(image.id, "id")?,
+                    file_name: needed(image.file_name, "file_name")?,
+                    stated: width.zip(height).map(size),
+                });
+            }
+            Record::Category(category) => {
+                self.categories.push((needed(category.id, "id")?, needed(category.name, "name")?));
+            }
+            Record::Annotation(annotation) => self.boxes.push(BoxEntry::new(annotation)),
+        }
+        Ok(())
+    }
+}
+
 /// Categories in the order of their ids, and the index that each id has.
 fn categories(
-    mut entries: Vec<CategoryEntry>,
+    mut entries: Vec<(Id, String)>,
     origin: &str,
     defects: &mut Defects,
 ) -> (Vec<Category>, HashMap<Id, usize>) {
-    entries.sort_by(|one, other| one.id.cmp(&other.id));
+    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
     let (mut categories, mut classes) = (Vec::new(), HashMap::new());
     let mut by_name: HashMap<String, usize> = HashMap::new();
-    for CategoryEntry { id, name } in entries {
+    for (id, name) in entries {
         let name = name.trim().to_owned();
         let index = *by_name.entry(name.clone()).or_insert(categories.len());
         let is_new = index == categories.len();
         if classes.contains_key(&id) || !is_new {
-            let place = || format!("{origin}, category {}", id.shown());
+            let place = || format!("{origin}, category {id}");
             defects.add(Reason::DuplicateCategory, place, name.clone());
         }
         if is_new && classes.contains_key(&id) {
@@ -199,27 +116,29 @@ fn categories(
             continue;
         }
         if is_new {
-            categories.push(Category { name, id: id.number() });
+            categories.push(Category { name, id: number(&id) });
         }
         classes.entry(id).or_insert(index);
     }
     (categories, classes)
 }
 
+/// The id, where it is a number that formats can hold.
+fn number(id: &Id) -> Option<u64> {
+    match id {
+        Id::Number(number) => u64::try_from(*number).ok(),
+        Id::Text(_) => None,
+    }
+}
+
 /// Images in the order of the file, and the index that each id has.
 fn drafts(entries: Vec<ImageEntry>, origin: &str, defects: &mut Defects) -> (Vec<Draft>, HashMap<Id, usize>) {
     let (mut drafts, mut images) = (Vec::with_capacity(entries.len()), HashMap::new());
-    for ImageEntry { id, file_name, width, height } in entries {
-        let stated = match (width, height) {
-            (Lenient::Right(width), Lenient::Right(height)) => {
-                Some(PictureSize { width: width as u32, height: height as u32 })
-            }
-            _ => None,
-        };
-        let number = id.number();
+    for ImageEntry { id, file_name, stated } in entries {
+        let number = number(&id);
         match images.entry(id) {
             Entry::Occupied(first) => {
-                let place = || format!("{origin}, image {}", first.key().shown());
+                let place = || format!("{origin}, image {}", first.key());
                 defects.add(Reason::DuplicateId, place, file_name);
             }
             Entry::Vacant(free) => {
@@ -234,24 +153,50 @@ fn drafts(entries: Vec<ImageEntry>, origin: &str, defects: &mut Defects) -> (Vec
 /// A box or why it is none.
 type Content = Result<Found, (Reason, String)>;
 
+fn malformed(flaw: Flaw) -> (Reason, String) {
+    (Reason::Malformed, flaw.to_string())
+}
+
 impl BoxEntry {
+    /// What is not needed for a box, and flawed, is as good as absent.
+    fn new(annotation: Result<AnnotationRecord, Flaw>) -> BoxEntry {
+        let flawed = |flaw: Flaw| BoxEntry {
+            image: Err(flaw),
+            category: Err(flaw),
+            bbox: Err(flaw),
+            is_crowd: false,
+            is_difficult: false,
+            area: None,
+            has_outline: false,
+        };
+        annotation.map_or_else(flawed, |one| BoxEntry {
+            image: needed(one.image, "image_id"),
+            category: needed(one.category, "category_id"),
+            bbox: needed(one.bbox, "bbox"),
+            is_crowd: one.is_crowd.ok().flatten().unwrap_or(false),
+            is_difficult: one.is_difficult.ok().flatten().unwrap_or(false),
+            area: one.area.ok().flatten(),
+            has_outline: one.has_outline,
+        })
+    }
+
     /// The index of the image, and what is in it.
     fn found(
         self,
         images: &HashMap<Id, usize>,
         classes: &HashMap<Id, usize>,
     ) -> Result<(usize, Content), (Reason, String)> {
-        let id = self.image_id.right("image_id")?;
-        let unknown = || (Reason::UnknownImage, format!("image id {}", id.shown()));
+        let id = self.image.map_err(malformed)?;
+        let unknown = || (Reason::UnknownImage, format!("image id {id}"));
         let image = *images.get(&id).ok_or_else(unknown)?;
-        let content = self.category_id.right("category_id").and_then(|id| {
-            let unknown = || (Reason::UnknownClass, format!("category id {}", id.shown()));
+        let content = self.category.map_err(malformed).and_then(|id| {
+            let unknown = || (Reason::UnknownClass, format!("category id {id}"));
             Ok(Found {
                 category: *classes.get(&id).ok_or_else(unknown)?,
-                shape: Shape::Sides(self.bbox.right("bbox")?),
-                is_crowd: self.iscrowd.is_set(),
-                is_difficult: self.ignore.is_set() || self.difficult.is_set(),
-                area: self.area.right("area").ok(),
+                shape: Shape::Sides(self.bbox.map_err(malformed)?),
+                is_crowd: self.is_crowd,
+                is_difficult: self.is_difficult,
+                area: self.area,
             })
         });
         Ok((image, content))
@@ -354,17 +299,20 @@ mod tests {
                 {"image_id": 1, "category_id": 3, "bbox": [0, 0, 0, 2]},
                 {"image_id": 1, "category_id": 3, "bbox": [3, 3, -2, 2]},
                 {"image_id": 1, "category_id": 3, "bbox": [15, 3, 20, 2]},
+                {"image_id": 1, "category_id": 3, "bbox": [NaN, 3, 20, Infinity]},
+                7,
                 {}],
               "categories": [{"id": 3, "name": "cat"}, {"id": 4, "name": "cat"}, {"id": 3, "name": "dog"}]}"#,
         );
         let found: Vec<(&str, u64)> =
             defects.iter().map(|(reason, count, _)| (reason.name(), count)).collect();
         let expected = [
+            ("not-finite", 1),
             ("zero-size", 1),
             ("negative-size", 1),
             ("beyond-border", 1),
             ("unknown-class", 1),
-            ("malformed", 5),
+            ("malformed", 6),
             ("unknown-image", 1),
             ("unsafe-name", 1),
             ("no-size", 2),

@@ -41,6 +41,10 @@ mod tests {
         assert!(parse(b"").unwrap().is_empty());
         assert!(matches!(parse(b"a\n\nb\n"), Err(Fault::EmptyName(2))));
         assert!(matches!(parse(b"a\na\n"), Err(Fault::NameTwice(_))));
-        assert!(matches!(parse(b"a\xff"), Err(Fault::NotUtf8(1))));
+        let fault = parse(b"a\xff").unwrap_err();
+        assert!(
+            matches!(fault, Fault::Annotations { fault: crate::annotations::Fault::NotUtf8(1) }),
+            "{fault}"
+        );
     }
 }

@@ -1,42 +1,24 @@
-//! COCO's JSON: the ids in annotations, and results for evaluation.
+//! COCO's files: the ids in annotations, and results for evaluation.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::{Detection, Error, Labels};
+use crate::annotations::coco::{Record, read};
+use crate::annotations::results::ResultEntry;
+use crate::annotations::{Fault, Flaw, Id, needed};
 
 /// The largest file of names or annotations read; COCO's own for 118,287 pictures has 449 MiB.
 const MAX_ANNOTATION_BYTES: u64 = 1 << 30;
 
 /// The pictures and categories of an annotation file; its boxes are not kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Annotations {
     /// By the last part of the file name: the whole name and the id of each picture that ends so.
-    images: HashMap<String, Vec<(String, u64)>>,
-    categories: BTreeMap<u64, String>,
-}
-
-#[derive(Deserialize)]
-struct Document {
-    #[serde(default)]
-    images: Vec<ImageEntry>,
-    categories: Vec<CategoryEntry>,
-}
-
-#[derive(Deserialize)]
-struct ImageEntry {
-    id: u64,
-    file_name: String,
-}
-
-#[derive(Deserialize)]
-struct CategoryEntry {
-    id: u64,
-    name: String,
+    images: HashMap<String, Vec<(String, Id)>>,
+    categories: BTreeMap<Id, String>,
 }
 
 impl Annotations {
@@ -51,44 +33,48 @@ impl Annotations {
     /// Parses the text of the annotation file `file` (for messages only).
     ///
     /// # Errors
-    /// The text is not of that form.
+    /// The text is not of that form, an image or category has no id or name, or two categories have one id.
     pub fn parse(text: &str, file: &Path) -> Result<Annotations, Error> {
-        let wrong = |problem: serde_json::Error| Error::Annotations {
-            file: file.to_owned(),
-            problem: problem.to_string(),
-        };
-        let document: Document = serde_json::from_str(text).map_err(wrong)?;
-        let mut categories = BTreeMap::new();
-        for CategoryEntry { id, name } in document.categories {
-            if categories.insert(id, name).is_some() {
-                let problem = format!("two categories have the id {id}");
-                return Err(Error::Annotations { file: file.to_owned(), problem });
+        let wrong = |fault| Error::Annotations { file: file.to_owned(), fault };
+        let mut annotations = Annotations::default();
+        let lists = read(text.as_bytes(), |record| annotations.take(record)).map_err(wrong)?;
+        if lists.categories { Ok(annotations) } else { Err(wrong(Fault::NotAnnotations)) }
+    }
+
+    fn take(&mut self, record: Record) -> Result<(), Flaw> {
+        match record {
+            Record::Image(image) => {
+                let (id, file) = (needed(image.id, "id")?, needed(image.file_name, "file_name")?);
+                self.images.entry(base_name(&file).to_owned()).or_default().push((file, id));
             }
+            Record::Category(category) => {
+                let (id, name) = (needed(category.id, "id")?, needed(category.name, "name")?);
+                if self.categories.insert(id, name).is_some() {
+                    return Err(Flaw::IdTwice);
+                }
+            }
+            Record::Annotation(_) => {}
         }
-        let mut images: HashMap<String, Vec<(String, u64)>> = HashMap::new();
-        for ImageEntry { id, file_name } in document.images {
-            images.entry(base_name(&file_name).to_owned()).or_default().push((file_name, id));
-        }
-        Ok(Annotations { images, categories })
+        Ok(())
     }
 
     /// The id of the picture of this file name: the one with most folders before it in common.
-    fn image_id(&self, file: &Path) -> Result<u64, Error> {
+    fn image_id(&self, file: &Path) -> Result<Id, Error> {
         let path = file.to_string_lossy();
         let none = Vec::new();
         let named = self.images.get(base_name(&path)).unwrap_or(&none);
         let most = named.iter().map(|(name, _)| common_end(name, &path)).max();
         let mut best = named.iter().filter(|(name, _)| Some(common_end(name, &path)) == most);
         match (best.next(), best.next()) {
-            (Some((_, id)), None) => Ok(*id),
+            (Some((_, id)), None) => Ok(id.clone()),
             (Some(_), Some(_)) => Err(Error::Ambiguous { file: file.to_owned() }),
             (None, _) => Err(Error::NotAnnotated { file: file.to_owned() }),
         }
     }
 
     /// Ids and names of the categories in the order of their ids, which is that of the classes.
-    pub fn categories(&self) -> impl Iterator<Item = (u64, String)> + '_ {
-        self.categories.iter().map(|(&id, name)| (id, name.clone()))
+    pub fn categories(&self) -> impl Iterator<Item = (Id, String)> + '_ {
+        self.categories.iter().map(|(id, name)| (id.clone(), name.clone()))
     }
 }
 
@@ -119,39 +105,31 @@ pub(super) fn read_text(file: &Path) -> Result<String, Error> {
 ///
 /// # Errors
 /// The annotations lack a picture, or have two of its name.
-pub fn image_ids(files: &[PathBuf], annotations: Option<&Annotations>) -> Result<Vec<u64>, Error> {
+pub fn image_ids(files: &[PathBuf], annotations: Option<&Annotations>) -> Result<Vec<Id>, Error> {
     if let Some(annotations) = annotations {
         return files.iter().map(|file| annotations.image_id(file)).collect();
     }
-    let number = |file: &PathBuf| file.file_stem()?.to_str()?.parse::<u64>().ok();
-    let numbers: Option<Vec<u64>> = files.iter().map(number).collect();
-    let is_unique = |numbers: &Vec<u64>| numbers.iter().collect::<HashSet<_>>().len() == numbers.len();
-    Ok(numbers.filter(is_unique).unwrap_or_else(|| (1..=files.len() as u64).collect()))
+    let number =
+        |file: &PathBuf| file.file_stem()?.to_str()?.parse::<i64>().ok().filter(|number| *number >= 0);
+    let numbers: Option<Vec<i64>> = files.iter().map(number).collect();
+    let is_unique = |numbers: &Vec<i64>| numbers.iter().collect::<HashSet<_>>().len() == numbers.len();
+    let ids = numbers.filter(is_unique).unwrap_or_else(|| (1..=files.len() as i64).collect());
+    Ok(ids.into_iter().map(Id::Number).collect())
 }
 
-/// A detection as COCO's evaluation takes it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ResultEntry {
-    /// The picture.
-    pub image_id: u64,
-    /// The category: of COCO's 91 ids for its classes.
-    pub category_id: u64,
-    /// Left, top, width, height in pixels of the picture.
-    pub bbox: [f32; 4],
-    /// 0 to 1.
-    pub score: f32,
-}
-
-impl ResultEntry {
-    /// The entry of a detection in the picture of this id.
-    pub fn new(image_id: u64, detection: &Detection, labels: &Labels) -> ResultEntry {
-        ResultEntry {
-            image_id,
-            category_id: labels.category_id(detection.class),
-            bbox: detection.bbox(),
-            score: detection.score,
-        }
+/// A detection in the picture of this id as COCO's evaluation takes it.
+pub fn result_entry(image_id: Id, detection: &Detection, labels: &Labels) -> ResultEntry {
+    ResultEntry {
+        image_id,
+        category_id: labels.category_id(detection.class),
+        bbox: detection.bbox().map(decimal),
+        score: decimal(detection.score),
     }
+}
+
+/// The f64 that is written with the fewest digits that tell an f32.
+pub fn decimal(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or(f64::from(number))
 }
 
 #[cfg(test)]
@@ -164,10 +142,10 @@ mod tests {
             r#"{"info": 1, "images": [{"id": 9, "file_name": "val/a.jpg", "width": 3}], "categories": []}"#;
         let annotations = Annotations::parse(text, Path::new("val.json")).unwrap();
         let ids = |file: &str| image_ids(&[PathBuf::from(file)], Some(&annotations));
-        assert_eq!(ids("some/where/a.jpg").unwrap(), [9]);
+        assert_eq!(ids("some/where/a.jpg").unwrap(), [Id::Number(9)]);
         assert!(ids("b.jpg").unwrap_err().to_string().starts_with("b.jpg: "));
         let error = Annotations::parse(r#"{"images": []}"#, Path::new("val.json")).unwrap_err();
-        assert!(error.to_string().contains("val.json: missing field `categories`"), "{error}");
+        assert!(error.to_string().starts_with("val.json: annotations must be an object with"), "{error}");
     }
 
     #[test]
@@ -178,26 +156,29 @@ mod tests {
         let ids = |files: &[&str]| {
             image_ids(&files.iter().map(PathBuf::from).collect::<Vec<_>>(), Some(&annotations))
         };
-        assert_eq!(ids(&["x/b/9.jpg", "x/a/9.jpg"]).unwrap(), [2, 1]);
+        assert_eq!(ids(&["x/b/9.jpg", "x/a/9.jpg"]).unwrap(), [2, 1].map(Id::Number));
         assert!(ids(&["9.jpg"]).unwrap_err().to_string().contains("several pictures"));
         let twice = r#"{"categories": [{"id": 3, "name": "a"}, {"id": 3, "name": "b"}]}"#;
         let error = Annotations::parse(twice, Path::new("val.json")).unwrap_err();
-        assert!(error.to_string().contains("two categories have the id 3"), "{error}");
+        assert!(
+            error.to_string().contains("category 1 (the first is 0): another one has its `id`"),
+            "{error}"
+        );
     }
 
     #[test]
     fn numbers_in_names_are_ids_if_all_are_different() {
         let ids =
             |files: &[&str]| image_ids(&files.iter().map(PathBuf::from).collect::<Vec<_>>(), None).unwrap();
-        assert_eq!(ids(&["x/000000000036.jpg", "x/4.png"]), [36, 4]);
-        assert_eq!(ids(&["x/000000000036.jpg", "x/dog.jpg"]), [1, 2]);
-        assert_eq!(ids(&["x/7.jpg", "y/007.jpg"]), [1, 2]);
+        assert_eq!(ids(&["x/000000000036.jpg", "x/4.png"]), [36, 4].map(Id::Number));
+        assert_eq!(ids(&["x/000000000036.jpg", "x/dog.jpg"]), [1, 2].map(Id::Number));
+        assert_eq!(ids(&["x/7.jpg", "y/007.jpg"]), [1, 2].map(Id::Number));
     }
 
     #[test]
     fn results_have_widths_and_category_ids() {
         let detection = Detection { corners: [1.0, 2.0, 11.0, 7.5], score: 0.5, class: 79 };
-        let entry = ResultEntry::new(36, &detection, &Labels::usual(80));
+        let entry = result_entry(Id::Number(36), &detection, &Labels::usual(80));
         let json = serde_json::to_string(&entry).unwrap();
         assert_eq!(json, r#"{"image_id":36,"category_id":90,"bbox":[1.0,2.0,10.0,5.5],"score":0.5}"#);
     }

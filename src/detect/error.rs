@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use converters::printable;
 
 use super::image::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, MIN_SIDE};
+use crate::annotations::Fault;
 use crate::models::Size;
 use crate::runtime::RuntimeError;
 
@@ -150,16 +151,12 @@ pub enum Error {
     )]
     NotFinite,
     /// A file of annotations is not what it should be.
-    #[error(
-        "{}: {}\n  expected COCO annotations with `categories` and `images`",
-        shown(file),
-        printable(problem)
-    )]
+    #[error("{}: {}\n  {}", shown(file), printable(&fault.to_string()), fault.remedy())]
     Annotations {
         /// The file.
         file: PathBuf,
         /// What is wrong.
-        problem: String,
+        fault: Fault,
     },
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Error;
 use super::coco::{Annotations, read_text};
+use crate::annotations::Id;
 
 /// COCO's 80 classes: id among the 91 categories of the paper, name.
 const COCO: &str = include_str!("names/coco.txt");
@@ -14,32 +15,42 @@ const VOC: &str = include_str!("names/voc.txt");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
     names: Vec<String>,
-    ids: Vec<u64>,
+    ids: Vec<Id>,
 }
 
 impl Labels {
-    /// What is usual for a number of classes: COCO's names for 80, Pascal VOC's for 20, else `class 0`, `class 1`,
-    /// ...
+    /// What is usual for a number of classes: [`Labels::published`], else `class 0`, `class 1`, ...
     pub fn usual(classes: usize) -> Labels {
+        let numbered = || Labels::named((0..classes).map(|class| format!("class {class}")).collect());
+        Labels::published(classes).unwrap_or_else(numbered)
+    }
+
+    /// The names of the data set that networks of so many classes are usually trained on: COCO's for 80, Pascal VOC's
+    /// for 20.
+    pub fn published(classes: usize) -> Option<Labels> {
         match classes {
-            80 => Labels::listed(COCO),
-            20 => Labels::listed(VOC),
-            _ => Labels::named((0..classes).map(|class| format!("class {class}")).collect()),
+            80 => Some(Labels::listed(COCO)),
+            20 => Some(Labels::listed(VOC)),
+            _ => None,
         }
     }
 
     /// These names in the order of the classes, with category ids from 1.
     pub fn named(names: Vec<String>) -> Labels {
-        let ids = (1..=names.len() as u64).collect();
+        let ids = (1..=names.len() as i64).map(Id::Number).collect();
         Labels { names, ids }
     }
 
-    /// The names a user asks for: separated by commas, or the path of a file with a name on each line.
+    /// The names a user asks for: separated by commas, or the path of a file with a name on each line, or of COCO
+    /// annotations (`.json`).
     ///
     /// # Errors
     /// The file cannot be read, or there is not one name for each class.
     pub fn given(names: &str, classes: usize) -> Result<Labels, Error> {
         let file = Path::new(names);
+        if is_json(file) {
+            return Labels::of_annotations(&Annotations::read(file)?, classes);
+        }
         let names = if file.is_file() { split(&read_text(file)?, '\n') } else { split(names, ',') };
         Labels::named(names).for_classes(classes)
     }
@@ -63,7 +74,7 @@ impl Labels {
     fn listed(list: &str) -> Labels {
         let entries = list.lines().filter_map(|line| line.split_once(' '));
         let (ids, names) =
-            entries.filter_map(|(id, name)| Some((id.parse::<u64>().ok()?, name.to_owned()))).unzip();
+            entries.filter_map(|(id, name)| Some((Id::Number(id.parse().ok()?), name.to_owned()))).unzip();
         Labels { names, ids }
     }
 
@@ -73,14 +84,19 @@ impl Labels {
     }
 
     /// The category id of a class in results for evaluation.
-    pub fn category_id(&self, class: usize) -> u64 {
-        self.ids.get(class).copied().unwrap_or(class as u64 + 1)
+    pub fn category_id(&self, class: usize) -> Id {
+        self.ids.get(class).cloned().unwrap_or(Id::Number(class as i64 + 1))
     }
 
     /// The names in the order of the classes.
     pub fn names(&self) -> &[String] {
         &self.names
     }
+}
+
+/// Whether a file of names is one of annotations.
+fn is_json(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "json")
 }
 
 fn split(names: &str, separator: char) -> Vec<String> {
@@ -95,10 +111,10 @@ mod tests {
     #[test]
     fn usual_names_follow_the_number_of_classes() {
         let coco = Labels::usual(80);
-        assert_eq!((coco.names().len(), coco.name(0), coco.category_id(0)), (80, "person", 1));
-        assert_eq!((coco.name(79), coco.category_id(79)), ("toothbrush", 90));
+        assert_eq!((coco.names().len(), coco.name(0), coco.category_id(0)), (80, "person", Id::Number(1)));
+        assert_eq!((coco.name(79), coco.category_id(79)), ("toothbrush", Id::Number(90)));
         assert_eq!((Labels::usual(20).names().len(), Labels::usual(20).name(19)), (20, "tvmonitor"));
-        assert_eq!((Labels::usual(6).name(3), Labels::usual(6).category_id(3)), ("class 3", 4));
+        assert_eq!((Labels::usual(6).name(3), Labels::usual(6).category_id(3)), ("class 3", Id::Number(4)));
         assert_eq!(Labels::usual(6).name(6), "?");
     }
 
@@ -118,7 +134,8 @@ mod tests {
         let text = r#"{"categories": [{"id": 7, "name": "b"}, {"id": 3, "name": "a"}], "images": []}"#;
         let annotations = Annotations::parse(text, Path::new("a.json")).unwrap();
         let labels = Labels::of_annotations(&annotations, 2).unwrap();
-        assert_eq!((labels.name(0), labels.category_id(0), labels.category_id(1)), ("a", 3, 7));
+        assert_eq!((labels.name(0), labels.category_id(0)), ("a", Id::Number(3)));
+        assert_eq!(labels.category_id(1), Id::Number(7));
         assert!(Labels::of_annotations(&annotations, 3).is_err());
     }
 }

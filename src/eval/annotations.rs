@@ -3,17 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use super::error::Flaw;
-use super::json::{Fault, Kind, Reader};
-use super::record::{Stop, bbox, fields, flag, id, number, optional};
 use super::{Category, Error, GroundTruth, Id, Image, Object, Rules, Warning};
-
-const A_DATA_SET: &str = "annotations must be an object with `images`, `annotations` and `categories`\n  give COCO's annotation file";
+use crate::annotations::coco::{AnnotationRecord, Lists, Record, read};
+use crate::annotations::{Fault, Flaw, needed};
 
 /// Reads the `text` of the annotation file `file` (for messages only): the ground truth, and what is odd about it.
 ///
-/// Polygons, keypoints and unknown fields are passed over. `ignore`, which pycocotools overwrites, counts only as
-/// VOC's `difficult`.
+/// What pycocotools overwrites with `iscrowd`, `ignore`, counts only as VOC's `difficult`.
 ///
 /// # Errors
 /// No such file, or a record without one of the fields that it needs or with numbers that are not finite.
@@ -22,44 +18,22 @@ pub fn read_annotations(
     file: &Path,
     rules: Rules,
 ) -> Result<(GroundTruth, Vec<Warning>), Error> {
+    let content = |fault| Error::Content { file: file.to_owned(), fault };
     let mut reading = Reading { rules, ..Reading::default() };
-    let mut reader = Reader::new(text);
-    let json = |fault| Error::Json { file: file.to_owned(), fault };
-    let expected = || Error::Document { file: file.to_owned(), expected: A_DATA_SET };
-    if reader.peek().map_err(json)? != Kind::Object {
-        return Err(expected());
-    }
-    let outcome = reader.object(|reader, key| reading.section(reader, key));
-    let end = |()| reader.end().map_err(Halt::Fault);
-    outcome.and_then(end).map_err(|halt| match halt {
-        Halt::Fault(fault) => json(fault),
-        Halt::Flaw(list, index, flaw) => Error::Record { file: file.to_owned(), list, index, flaw },
-    })?;
-    if !reading.has_lists() {
-        return Err(expected());
+    let lists = read(text, |record| reading.take(record)).map_err(content)?;
+    if lists != (Lists { images: true, categories: true, annotations: true }) {
+        return Err(content(Fault::NotAnnotations));
     }
     reading.resolved()
-}
-
-/// Why reading stops, and at which record of which list.
-enum Halt {
-    Fault(Fault),
-    Flaw(&'static str, usize, Flaw),
-}
-
-impl From<Fault> for Halt {
-    fn from(fault: Fault) -> Halt {
-        Halt::Fault(fault)
-    }
 }
 
 /// What has been read; categories may come after the annotations that name them.
 #[derive(Default)]
 struct Reading {
     rules: Rules,
-    images: Option<Vec<Image>>,
-    categories: Option<Vec<Category>>,
-    annotations: Option<Vec<Annotation>>,
+    images: Vec<Image>,
+    categories: Vec<Category>,
+    annotations: Vec<Annotation>,
 }
 
 struct Annotation {
@@ -73,29 +47,28 @@ struct Annotation {
 }
 
 impl Reading {
-    fn has_lists(&self) -> bool {
-        self.images.is_some() && self.categories.is_some() && self.annotations.is_some()
-    }
-
-    fn section(&mut self, reader: &mut Reader<'_>, key: &str) -> Result<(), Halt> {
-        let rules = self.rules;
-        match key {
-            "images" => self.images = Some(list(reader, "image", image)?),
-            "categories" => self.categories = Some(list(reader, "category", category)?),
-            "annotations" => {
-                self.annotations = Some(list(reader, "annotation", |reader| annotation(reader, rules))?);
+    /// A name that is missing or no text is none: detections are told apart by ids.
+    fn take(&mut self, record: Record) -> Result<(), Flaw> {
+        match record {
+            Record::Image(image) => self
+                .images
+                .push(Image { id: needed(image.id, "id")?, file_name: image.file_name.unwrap_or_default() }),
+            Record::Category(category) => self.categories.push(Category {
+                id: needed(category.id, "id")?,
+                name: category.name.ok().flatten().unwrap_or_default(),
+            }),
+            Record::Annotation(annotation) => {
+                self.annotations.push(Annotation::new(annotation?, self.rules)?);
             }
-            _ => reader.skip()?,
         }
         Ok(())
     }
 
     /// Finds the image and the category of every annotation.
     fn resolved(self) -> Result<(GroundTruth, Vec<Warning>), Error> {
-        let mut truth =
-            GroundTruth::new(self.images.unwrap_or_default(), self.categories.unwrap_or_default());
+        let mut truth = GroundTruth::new(self.images, self.categories);
         let mut oddities = Oddities::default();
-        for annotation in self.annotations.unwrap_or_default() {
+        for annotation in self.annotations {
             oddities.look_at(&annotation);
             let image = truth.image_index(&annotation.image);
             let category = truth.category_index(&annotation.category);
@@ -112,6 +85,19 @@ impl Reading {
 }
 
 impl Annotation {
+    fn new(record: AnnotationRecord, rules: Rules) -> Result<Annotation, Flaw> {
+        let area = record.area?.map(|area| rules.number(area, "area")).transpose()?;
+        Ok(Annotation {
+            id: record.id?,
+            image: needed(record.image, "image_id")?,
+            category: needed(record.category, "category_id")?,
+            bbox: rules.sides(needed(record.bbox, "bbox")?)?,
+            area,
+            is_crowd: record.is_crowd?,
+            is_difficult: record.is_difficult?.unwrap_or(false),
+        })
+    }
+
     fn object(self, image: u32, category: u32) -> Object {
         let [_, _, width, height] = self.bbox;
         Object {
@@ -174,75 +160,4 @@ impl Oddities {
         ];
         candidates.into_iter().filter(|(applies, _)| *applies).map(|(_, warning)| warning).collect()
     }
-}
-
-fn list<'a, T>(
-    reader: &mut Reader<'a>,
-    name: &'static str,
-    read: impl Fn(&mut Reader<'a>) -> Result<T, Stop>,
-) -> Result<Vec<T>, Halt> {
-    let mut items = Vec::new();
-    reader.array(|reader| {
-        let item = read(reader).map_err(|stop| match stop {
-            Stop::Fault(fault) => Halt::Fault(fault),
-            Stop::Flaw(flaw) => Halt::Flaw(name, items.len(), flaw),
-        })?;
-        items.push(item);
-        Ok::<(), Halt>(())
-    })?;
-    Ok(items)
-}
-
-fn image(reader: &mut Reader<'_>) -> Result<Image, Stop> {
-    let (mut image, mut file_name) = (None, None);
-    fields(reader, |reader, key| {
-        match (key, reader.peek()?) {
-            ("id", _) => image = Some(id(reader, "id")?),
-            ("file_name", Kind::String) => file_name = Some(reader.string()?.into_owned()),
-            _ => reader.skip()?,
-        }
-        Ok(())
-    })?;
-    Ok(Image { id: image.ok_or(Flaw::Missing("id"))?, file_name })
-}
-
-fn category(reader: &mut Reader<'_>) -> Result<Category, Stop> {
-    let (mut category, mut name) = (None, String::new());
-    fields(reader, |reader, key| {
-        match (key, reader.peek()?) {
-            ("id", _) => category = Some(id(reader, "id")?),
-            ("name", Kind::String) => name = reader.string()?.into_owned(),
-            _ => reader.skip()?,
-        }
-        Ok(())
-    })?;
-    Ok(Category { id: category.ok_or(Flaw::Missing("id"))?, name })
-}
-
-fn annotation(reader: &mut Reader<'_>, rules: Rules) -> Result<Annotation, Stop> {
-    let (mut own, mut image, mut category, mut sides) = (None, None, None, None);
-    let (mut area, mut is_crowd, mut difficult, mut ignore) = (None, None, None, None);
-    fields(reader, |reader, key| {
-        match key {
-            "id" => own = optional(reader, |reader| id(reader, "id"))?,
-            "image_id" => image = Some(id(reader, "image_id")?),
-            "category_id" => category = Some(id(reader, "category_id")?),
-            "bbox" => sides = Some(bbox(reader, rules)?),
-            "area" => area = optional(reader, |reader| number(reader, "area", rules))?,
-            "iscrowd" => is_crowd = optional(reader, |reader| flag(reader, "iscrowd"))?,
-            "difficult" => difficult = optional(reader, |reader| flag(reader, "difficult"))?,
-            "ignore" => ignore = optional(reader, |reader| flag(reader, "ignore"))?,
-            _ => reader.skip()?,
-        }
-        Ok(())
-    })?;
-    Ok(Annotation {
-        id: own,
-        image: image.ok_or(Flaw::Missing("image_id"))?,
-        category: category.ok_or(Flaw::Missing("category_id"))?,
-        bbox: sides.ok_or(Flaw::Missing("bbox"))?,
-        area,
-        is_crowd,
-        is_difficult: difficult.or(ignore).unwrap_or(false),
-    })
 }

@@ -33,6 +33,13 @@ pub struct Category {
     pub name: String,
 }
 
+impl Category {
+    /// The name, or the id where there is none.
+    pub fn shown(&self) -> String {
+        if self.name.is_empty() { self.id.to_string() } else { self.name.clone() }
+    }
+}
+
 /// An object that was annotated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use converters::printable;
 
-use super::Id;
-use super::json::Fault;
+use crate::annotations::{Fault, Id};
 
 /// A failure to evaluate: a variant per rule broken, the message with file and remedy.
 #[derive(Debug, thiserror::Error)]
@@ -27,33 +26,13 @@ pub enum Error {
         /// The largest size in bytes.
         limit: u64,
     },
-    /// The text is not JSON.
-    #[error("{}: {fault}\n  the file is damaged or no JSON; write it again", shown(file))]
-    Json {
+    /// The content is not what it should be.
+    #[error("{}: {}\n  {}", shown(file), printable(&fault.to_string()), fault.remedy())]
+    Content {
         /// The file.
         file: PathBuf,
-        /// What is wrong, and where.
+        /// What is wrong.
         fault: Fault,
-    },
-    /// The document is something else.
-    #[error("{}: {expected}", shown(file))]
-    Document {
-        /// The file.
-        file: PathBuf,
-        /// What it should be, and what to do.
-        expected: &'static str,
-    },
-    /// A record of a list cannot be used.
-    #[error("{}: {list} {index} (the first is 0): {flaw}\n  correct or remove the record", shown(file))]
-    Record {
-        /// The file.
-        file: PathBuf,
-        /// Singular name of what is in the list.
-        list: &'static str,
-        /// Position in the list, from 0.
-        index: usize,
-        /// What is wrong with it.
-        flaw: Flaw,
     },
     /// Detections in images that the annotations do not have.
     #[error(
@@ -101,14 +80,13 @@ pub enum Error {
         /// What it stops at.
         what: &'static str,
     },
-    /// A VOC annotation is not what it should be.
-    #[error(
-        "{}: {problem}\n  expected a VOC annotation with objects that have a name and a bndbox",
-        shown(file)
-    )]
-    Xml {
+    /// An object of a VOC annotation cannot be used.
+    #[error("{}: object {index} (the first is 0) {problem}\n  correct or remove it", shown(file))]
+    Object {
         /// The file.
         file: PathBuf,
+        /// Position in the file, from 0.
+        index: usize,
         /// What is wrong.
         problem: String,
     },
@@ -123,7 +101,7 @@ pub enum Error {
         problem: String,
     },
     /// A folder without what is looked for.
-    #[error("{}: no {what} in this folder", shown(folder))]
+    #[error("{}: no {what} in this folder\n  give the folder that has them", shown(folder))]
     NothingInFolder {
         /// The folder.
         folder: PathBuf,
@@ -132,37 +110,13 @@ pub enum Error {
     },
 }
 
-/// What is wrong with a record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
-    /// A field that must be there is not.
-    #[error("`{0}` is missing")]
-    Missing(&'static str),
-    /// A field that is no number.
-    #[error("`{0}` is not a number")]
-    NotANumber(&'static str),
-    /// NaN or infinite.
-    #[error("`{0}` is not finite")]
-    NotFinite(&'static str),
-    /// A box that has not four numbers.
-    #[error("`bbox` has {0} numbers; a box is left, top, width, height")]
-    BoxLength(usize),
-    /// An id that is neither a whole number nor text.
-    #[error("`{0}` is neither a whole number nor text")]
-    NotAnId(&'static str),
-    /// A record that is no object.
-    #[error("it is not an object")]
-    NotAnObject,
-}
-
 impl Error {
     /// The kind of failure, as JSON output names it.
     pub fn class(&self) -> &'static str {
         match self {
             Error::Io { .. } => "io",
             Error::TooLarge { .. } => "limit",
-            Error::Json { .. } | Error::Document { .. } | Error::Record { .. } => "corrupt",
-            Error::Xml { .. } | Error::ResultLine { .. } => "corrupt",
+            Error::Content { .. } | Error::Object { .. } | Error::ResultLine { .. } => "corrupt",
             Error::UnknownImages { .. } => "unknown-image",
             Error::NoKnownCategory { .. } => "unknown-category",
             Error::NothingInFolder { .. } => "missing",
@@ -181,12 +135,10 @@ impl Error {
         match self {
             Error::Io { file, .. }
             | Error::TooLarge { file, .. }
-            | Error::Json { file, .. }
-            | Error::Document { file, .. }
-            | Error::Record { file, .. }
+            | Error::Content { file, .. }
+            | Error::Object { file, .. }
             | Error::UnknownImages { file, .. }
             | Error::NoKnownCategory { file, .. }
-            | Error::Xml { file, .. }
             | Error::ResultLine { file, .. }
             | Error::NothingInFolder { folder: file, .. } => Some(file),
             Error::Selection { .. } | Error::Limits | Error::PycocotoolsStops { .. } => None,

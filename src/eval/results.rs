@@ -3,13 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::error::Flaw;
-use super::json::{Kind, Reader};
-use super::record::{Stop, bbox, fields, id, number};
 use super::{Detection, Detections, Error, GroundTruth, Id, Rules};
-
-const AN_ARRAY: &str = "results must be an array of records with image_id, category_id, bbox and score\n  \
-                        if this is a data set with `annotations`, write that list alone";
+use crate::annotations::results::{ResultRecord, read};
+use crate::annotations::{Flaw, needed};
 
 /// Reads the `text` of the result file `file` (for messages only): a list of detections in the ground truth's images.
 ///
@@ -24,24 +20,8 @@ pub fn read_results(
 ) -> Result<Detections, Error> {
     let mut reading =
         Reading { truth, rules, found: Detections::default(), unknown: BTreeMap::new(), last: None };
-    let mut reader = Reader::new(text);
-    let json = |fault| Error::Json { file: file.to_owned(), fault };
-    if reader.peek().map_err(json)? != Kind::Array {
-        return Err(Error::Document { file: file.to_owned(), expected: AN_ARRAY });
-    }
-    let mut index = 0;
-    let outcome = reader.array(|reader| {
-        reading.record(reader)?;
-        index += 1;
-        Ok(())
-    });
-    match outcome {
-        Ok(()) => reader.end().map_err(json)?,
-        Err(Stop::Fault(fault)) => return Err(json(fault)),
-        Err(Stop::Flaw(flaw)) => {
-            return Err(Error::Record { file: file.to_owned(), list: "result", index, flaw });
-        }
-    }
+    let content = |fault| Error::Content { file: file.to_owned(), fault };
+    read(text, |record| reading.take(record)).map_err(content)?;
     reading.checked(file)
 }
 
@@ -56,23 +36,11 @@ struct Reading<'t> {
 }
 
 impl Reading<'_> {
-    fn record(&mut self, reader: &mut Reader<'_>) -> Result<(), Stop> {
-        let (mut image, mut category, mut sides, mut score) = (None, None, None, None);
-        let rules = self.rules;
-        fields(reader, |reader, key| {
-            match key {
-                "image_id" => image = Some(id(reader, "image_id")?),
-                "category_id" => category = Some(id(reader, "category_id")?),
-                "bbox" => sides = Some(bbox(reader, rules)?),
-                "score" => score = Some(number(reader, "score", rules)?),
-                _ => reader.skip()?,
-            }
-            Ok(())
-        })?;
-        let image = image.ok_or(Flaw::Missing("image_id"))?;
-        let category = category.ok_or(Flaw::Missing("category_id"))?;
-        let bbox = sides.ok_or(Flaw::Missing("bbox"))?;
-        let score = score.ok_or(Flaw::Missing("score"))?;
+    fn take(&mut self, record: ResultRecord) -> Result<(), Flaw> {
+        let image = needed(record.image, "image_id")?;
+        let category = needed(record.category, "category_id")?;
+        let bbox = self.rules.sides(needed(record.bbox, "bbox")?)?;
+        let score = self.rules.number(needed(record.score, "score")?, "score")?;
         self.keep(image, category, bbox, score);
         Ok(())
     }

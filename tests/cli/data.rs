@@ -229,7 +229,7 @@ fn wrong_arguments_and_files_are_told_apart() {
         (&["check", "empty"], 3, "no data set"),
         (&["check", "d"], 3, "no names of classes"),
         (&["check", "d", "--names", "x"], 3, "no data set"),
-        (&["check", "bad.json"], 3, "bad.json: invalid type"),
+        (&["check", "bad.json"], 3, "bad.json: `images` is not a list; give"),
         (&["check", "y"], 3, "line 1"),
         (&["check", "bad.json", "--split", "val"], 3, "there is no split"),
         (&["check", "d", "--names", "x,x"], 2, "named twice"),

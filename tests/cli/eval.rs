@@ -1,5 +1,6 @@
 //! `port eval`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
@@ -200,6 +201,173 @@ fn a_detector_is_evaluated_as_its_results_are() {
     assert_eq!(sandbox.port(&["eval", "coco", "--replay", "result.json"]).code, 0);
 }
 
+/// The sample network, its pictures and their annotations, and the arguments that evaluate one on the others.
+struct Sample {
+    sandbox: Sandbox,
+    weights: String,
+    pictures: String,
+    annotations: String,
+}
+
+impl Sample {
+    fn new() -> Sample {
+        let path = |name: &str| repository("samples").join(name).to_str().unwrap().to_owned();
+        let [weights, pictures, annotations] =
+            ["nanodet-plus-shapes.pth", "shapes", "shapes/annotations.json"].map(path);
+        Sample { sandbox: Sandbox::new(), weights, pictures, annotations }
+    }
+
+    fn run(&self, metric: &str, annotations: &str, arguments: &[&str]) -> Ran {
+        let files = ["eval", metric, "--annotations", annotations, "--weights", &self.weights];
+        let usual = ["--image-size", "192", "--json"];
+        self.sandbox.port(&[&files, &usual[..], arguments].concat())
+    }
+
+    /// On the annotations and pictures that the network belongs to.
+    fn usual(&self, metric: &str, arguments: &[&str]) -> Ran {
+        self.run(metric, &self.annotations, &[&["--images", &self.pictures], arguments].concat())
+    }
+
+    /// The annotations with only some of their categories, in the reverse order of ids.
+    fn with_categories(&self, names: &[&str]) {
+        let text = std::fs::read(&self.annotations).unwrap();
+        let mut document: Json = serde_json::from_slice(&text).unwrap();
+        let categories = document["categories"].as_array_mut().unwrap();
+        categories.retain(|one| names.contains(&one["name"].as_str().unwrap()));
+        let new_id = |id: &Json| 1000 - id.as_i64().unwrap();
+        let ids: Vec<Json> = categories.iter().map(|one| one["id"].clone()).collect();
+        categories.iter_mut().for_each(|one| one["id"] = new_id(&one["id"]).into());
+        let annotations = document["annotations"].as_array_mut().unwrap();
+        annotations.retain(|one| ids.contains(&one["category_id"]));
+        annotations.iter_mut().for_each(|one| one["category_id"] = new_id(&one["category_id"]).into());
+        written(&self.sandbox, "some.json", &document);
+    }
+}
+
+/// The rows of classes by their names.
+fn by_name(document: &Json) -> BTreeMap<String, Json> {
+    let rows = document["per_class"].as_array().unwrap().iter();
+    rows.map(|row| (row["name"].as_str().unwrap().to_owned(), row.clone())).collect()
+}
+
+/// 24 pictures: in batches of 8 none is left over, of 7 the last batch is smaller.
+#[test]
+fn batches_change_no_bit() {
+    let sample = Sample::new();
+    let run = |batch: &str| {
+        let ran = sample.usual("coco", &["--batch", batch, "--results-out", "dt.json"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let document = ran.json();
+        let detections = std::fs::read(sample.sandbox.path("dt.json")).unwrap();
+        (detections, document["stats"].clone(), document["provenance"]["detector"]["images"].clone())
+    };
+    let alone = run("1");
+    assert!(alone.0.len() > 100_000);
+    for batch in ["3", "7", "8", "100"] {
+        assert!(run(batch) == alone, "{batch}");
+    }
+    assert_eq!(sample.usual("coco", &["--batch", "0"]).code, 2);
+}
+
+/// The same network and pictures by VOC's metric: from COCO's annotations, from VOC's files, and by way of results.
+#[test]
+fn a_detector_is_evaluated_by_vocs_metric_too() {
+    let sample = Sample::new();
+    let sandbox = &sample.sandbox;
+    let direct = sample.usual("voc", &[]);
+    assert_eq!(direct.code, 0, "{}", direct.stderr);
+    let direct = direct.json();
+    assert_eq!(sample.usual("coco", &["--results-out", "dt.json"]).code, 0);
+    let results = ["eval", "voc", "--annotations", &sample.annotations, "--results", "dt.json", "--json"];
+    assert_eq!(sandbox.port(&results).json()["per_class"], direct["per_class"]);
+
+    assert_eq!(sandbox.port(&["data", "convert", &sample.annotations, "--to", "voc", "-o", "voc"]).code, 0);
+    let devkit = sample.run("voc", "voc/Annotations", &["--names", "voc/classes.txt"]);
+    assert_eq!(devkit.code, 0, "{}", devkit.stderr);
+    assert_eq!(by_name(&devkit.json()), by_name(&direct));
+    let run = &devkit.json()["provenance"]["detector"];
+    assert_eq!((&run["matching"], &run["categories"][0]), (&json!("names"), &json!("circle")));
+    // Alphabetical order is not that of the classes.
+    let unnamed = sample.run("voc", "voc/Annotations", &[]);
+    assert_eq!(unnamed.code, 2);
+    assert!(unnamed.stderr.contains("nothing says which of the network's 6 classes"), "{}", unnamed.stderr);
+}
+
+#[test]
+fn a_result_of_vocs_metric_can_be_replayed() {
+    let sample = Sample::new();
+    let sandbox = &sample.sandbox;
+    assert_eq!(sandbox.port(&["data", "convert", &sample.annotations, "--to", "voc", "-o", "voc"]).code, 0);
+    sandbox.file("some.txt", "000001\n000002\n000009\n");
+    let arguments = [
+        "--names",
+        "voc/classes.txt",
+        "--image-set",
+        "some.txt",
+        "--metric",
+        "07",
+        "--batch",
+        "2",
+        "--iou",
+        "0.6",
+    ];
+    let ran = sample.run("voc", "voc/Annotations", &arguments);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    sandbox.file("result.json", &ran.stdout);
+    let again = sandbox.port(&["eval", "voc", "--replay", "result.json"]);
+    assert_eq!(again.code, 0, "{}{}", again.stdout, again.stderr);
+    assert!(again.stdout.contains("mAP (07)"), "{}", again.stdout);
+    sandbox.file("some.txt", "000001\n000002\n");
+    let again = sandbox.port(&["eval", "voc", "--replay", "result.json", "--json"]);
+    let different = json!(["annotations", "image set", "images", "map", "classes"]);
+    assert_eq!((again.code, &again.json()["different"]), (1, &different));
+    assert_eq!(sandbox.port(&["eval", "coco", "--replay", "result.json"]).code, 3);
+
+    let kit = devkit();
+    kit.file("result.json", kit.port(&[&DEVKIT[..], &["--json"]].concat()).stdout);
+    assert_eq!(kit.port(&["eval", "voc", "--replay", "result.json"]).code, 0);
+    kit.file("results/comp4_det_test_dog.txt", "a 0.9 1 1 50 50\n");
+    let again = kit.port(&["eval", "voc", "--replay", "result.json", "--json"]).json();
+    assert_eq!(again["different"], json!(["results", "classes"]));
+}
+
+/// Annotations of two of the six categories, under other ids in another order: names say which they are.
+#[test]
+fn fewer_categories_are_found_by_their_names() {
+    let sample = Sample::new();
+    let all = by_name(&sample.usual("coco", &[]).json());
+    sample.with_categories(&["ring", "circle"]);
+    let some = |arguments: &[&str]| {
+        sample.run("coco", "some.json", &[&["--images", &sample.pictures], arguments].concat())
+    };
+    let unnamed = some(&[]);
+    assert_eq!(unnamed.code, 2);
+    assert!(unnamed.stderr.contains("2 categories: `ring`, `circle`\n  give --names"), "{}", unnamed.stderr);
+    let ran = some(&["--names", &sample.annotations]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let document = ran.json();
+    let rows = by_name(&document);
+    assert_eq!(rows.len(), 2);
+    for (name, row) in &rows {
+        assert_eq!((&row["ap"], &row["detections"]), (&all[name]["ap"], &all[name]["detections"]), "{name}");
+    }
+    assert_eq!(document["warnings"][0]["kind"], "unknown-categories");
+    let message = document["warnings"][0]["message"].as_str().unwrap();
+    assert!(message.contains("square (375)"), "{message}");
+    let categories = json!([999, null, null, null, null, 994]);
+    assert_eq!(document["provenance"]["detector"]["categories"], categories);
+    // A category that is no class is refused, unless it is left out.
+    let names = "circle,square,triangle,star,cross,disc";
+    let wrong = some(&["--names", names]);
+    assert!(
+        wrong.code == 2 && wrong.stderr.contains("none of the network's classes: `ring`"),
+        "{}",
+        wrong.stderr
+    );
+    assert_eq!(some(&["--names", names, "--category-ids", "999"]).code, 0);
+    assert_eq!(some(&["--names", "a,b"]).code, 2);
+}
+
 /// VOC's files are made here, as a user would have them.
 fn devkit() -> Sandbox {
     let sandbox = Sandbox::new();
@@ -313,4 +481,40 @@ fn coco_weights_have_their_upstream_map() {
             assert!((ours - expected).abs() < 1e-3, "{split}: {ours} instead of {expected}");
         }
     }
+}
+
+/// COCO's weights where the annotations have only some of COCO's categories, and where these have VOC's names.
+#[test]
+fn coco_weights_are_evaluated_on_fewer_categories() {
+    let (Some(reference), Some(data)) = (support::reference("nanodet-plus"), support::data_set("coco8"))
+    else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let weights = reference.join("weights/nanodet-plus-m_416_coco.pth").to_str().unwrap().to_owned();
+    let images = data.join("images/val").to_str().unwrap().to_owned();
+    let text = std::fs::read(data.join("val.json")).unwrap();
+    let mut document: Json = serde_json::from_slice(&text).unwrap();
+    let evaluate = |arguments: &[&str]| {
+        let files = ["eval", "coco", "--annotations", "gt.json", "--weights", &weights, "--images", &images];
+        sandbox.port(&[&files[..], &["--json"], arguments].concat())
+    };
+    written(&sandbox, "gt.json", &document);
+    let all = evaluate(&[]).json()["stats"].clone();
+    let used: Vec<Json> =
+        document["annotations"].as_array().unwrap().iter().map(|one| one["category_id"].clone()).collect();
+    let categories = document["categories"].as_array_mut().unwrap();
+    categories.retain(|one| used.contains(&one["id"]));
+    assert!(categories.len() < 12);
+    categories.reverse();
+    written(&sandbox, "gt.json", &document);
+    assert_stats(&evaluate(&[]).json()["stats"], &all);
+    let plant = document["categories"].as_array_mut().unwrap();
+    let plant = plant.iter_mut().find(|one| one["name"] == "potted plant").unwrap();
+    plant["name"] = json!("pottedplant");
+    written(&sandbox, "gt.json", &document);
+    let refused = evaluate(&[]);
+    assert!(refused.code == 2 && refused.stderr.contains("`pottedplant`"), "{}", refused.stderr);
+    let names = repository("samples/coco-classes-as-voc.txt").to_str().unwrap().to_owned();
+    assert_stats(&evaluate(&["--names", &names]).json()["stats"], &all);
 }

@@ -6,15 +6,16 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::detector::{DetectorOptions, detect, results as records};
 use super::provenance::{Hashed, Provenance, settings_sha256, tool};
 use super::replay::Recorded;
+use super::source::{Detected, DetectorArguments, Source, results as records};
 use super::tables;
+use crate::annotations::Id;
 use crate::cli::{Report, Usage};
 use crate::eval::coco::{
     Evaluation, STATS, Settings, chosen_images, evaluate, iou_thresholds, recall_thresholds,
 };
-use crate::eval::{Id, Rules, read_annotations, read_file, read_results};
+use crate::eval::{Rules, read_annotations, read_file};
 
 /// Arguments of `port eval coco`.
 #[derive(Debug, Args)]
@@ -25,17 +26,11 @@ pub(super) struct Coco {
     /// What was detected, in COCO's result form
     #[arg(long, value_name = "DT.json", required_unless_present_any = ["weights", "replay"], conflicts_with = "weights")]
     results: Option<PathBuf>,
-    /// A detector's checkpoint to run instead
-    #[arg(long, value_name = "FILE", requires = "images")]
-    weights: Option<PathBuf>,
-    /// The folder of the annotations' pictures, for --weights
-    #[arg(long, value_name = "DIR", requires = "weights")]
-    images: Option<PathBuf>,
+    #[command(flatten)]
+    detector: DetectorArguments,
     /// Keep the detections of --weights in this file
     #[arg(long, value_name = "OUT.json", requires = "weights")]
     results_out: Option<PathBuf>,
-    #[command(flatten)]
-    detector: DetectorOptions,
     /// Detections of an image and class that count: three limits, the last for all numbers but AR
     #[arg(long, value_name = "A,B,C", default_value = "1,10,100", value_parser = limits)]
     max_dets: [usize; 3],
@@ -69,22 +64,18 @@ pub(super) struct Coco {
 }
 
 /// What is to be evaluated.
-pub(super) struct Plan {
-    pub(super) annotations: PathBuf,
-    pub(super) source: Source,
-    pub(super) settings: Settings,
-}
-
-/// Where detections come from.
-pub(super) enum Source {
-    Results(PathBuf),
-    Detector { weights: PathBuf, images: PathBuf, options: DetectorOptions, keep: Option<PathBuf> },
+struct Plan {
+    annotations: PathBuf,
+    source: Source,
+    settings: Settings,
+    /// Where the detections are kept.
+    keep: Option<PathBuf>,
 }
 
 /// What was found.
 pub(super) struct Outcome {
     pub(super) evaluation: Evaluation,
-    pub(super) provenance: Provenance,
+    pub(super) provenance: Provenance<Settings>,
     pub(super) images: usize,
 }
 
@@ -100,24 +91,21 @@ fn limits(text: &str) -> Result<[usize; 3], String> {
 impl Coco {
     pub(super) fn run(&self) -> Result<Report> {
         self.check_outputs()?;
-        let recorded = self.replay.as_ref().map(|file| Recorded::read(file)).transpose()?;
-        let outcome = match &recorded {
-            Some(recorded) => recorded.plan()?,
-            None => self.plan()?,
-        }
-        .run()?;
+        let recorded = self.replay.as_ref().map(|file| Recorded::read(file, "coco")).transpose()?;
+        let plan = recorded.as_ref().map_or_else(|| self.plan(), Plan::again)?;
+        let outcome = plan.run()?;
         if let Some(file) = &self.curves {
             converters::write::whole(file, &serde_json::to_vec(&curves(&outcome.evaluation))?)?;
         }
         match recorded {
-            Some(recorded) => recorded.compare(&outcome),
+            Some(recorded) => recorded.compare(&outcome.document()?),
             None => outcome.report(),
         }
     }
 
     /// Refuses to write over anything that is read.
     fn check_outputs(&self) -> Result<()> {
-        let inputs = [&self.annotations, &self.results, &self.weights, &self.replay];
+        let inputs = [&self.annotations, &self.results, &self.detector.weights, &self.replay];
         for output in self.curves.iter().chain(&self.results_out) {
             let Ok(place) = output.canonicalize() else { continue };
             let mut inputs = inputs.into_iter().flatten();
@@ -130,19 +118,9 @@ impl Coco {
     }
 
     fn plan(&self) -> Result<Plan> {
-        let missing = || Usage("give --annotations, and --results or --weights with --images".to_owned());
-        let source = match (&self.results, &self.weights, &self.images) {
-            (Some(results), ..) => Source::Results(results.clone()),
-            (None, Some(weights), Some(images)) => Source::Detector {
-                weights: weights.clone(),
-                images: images.clone(),
-                options: self.detector.clone(),
-                keep: self.results_out.clone(),
-            },
-            _ => return Err(missing().into()),
-        };
-        let annotations = self.annotations.clone().ok_or_else(missing)?;
-        Ok(Plan { annotations, source, settings: self.settings() })
+        let source = self.detector.source(self.results.as_ref(), None)?;
+        let annotations = self.annotations.clone().ok_or_else(|| Usage("give --annotations".to_owned()))?;
+        Ok(Plan { annotations, source, settings: self.settings(), keep: self.results_out.clone() })
     }
 
     fn settings(&self) -> Settings {
@@ -158,37 +136,31 @@ impl Coco {
 }
 
 impl Plan {
-    pub(super) fn run(&self) -> Result<Outcome> {
-        let Plan { annotations: file, source, settings } = self;
+    /// What was evaluated before.
+    fn again(recorded: &Recorded<Settings>) -> Result<Plan> {
+        let Provenance { annotations, settings, .. } = recorded.provenance.clone();
+        Ok(Plan { annotations: annotations.file, source: recorded.source()?, settings, keep: None })
+    }
+
+    fn run(&self) -> Result<Outcome> {
+        let Plan { annotations: file, source, settings, keep } = self;
         let text = read_file(file)?;
         let annotations = Hashed::new(file, &text);
         let (truth, mut warnings) = read_annotations(&text, file, settings.rules)?;
         drop(text);
-        let (mut results, mut detector) = (None, None);
-        let detections = match source {
-            Source::Results(file) => {
-                let text = read_file(file)?;
-                results = Some(Hashed::new(file, &text));
-                read_results(&text, file, &truth, settings.rules)?
-            }
-            Source::Detector { weights, images, options, keep } => {
-                let (detections, run) = detect(weights, images, options, &truth, settings)?;
-                detector = Some(run);
-                if let Some(keep) = keep {
-                    let records = records(&truth, &detections);
-                    converters::write::whole(keep, &serde_json::to_vec(&records)?)?;
-                }
-                detections
-            }
-        };
+        let Detected { detections, results, detector } = source.detections(&truth, settings)?;
+        if let Some(keep) = keep {
+            let records = records(&truth, &detections);
+            converters::write::whole(keep, &serde_json::to_vec(&records)?)?;
+        }
         let images = chosen_images(&truth, settings)?.len();
         let mut evaluation = evaluate(&truth, &detections, settings)?;
         warnings.append(&mut evaluation.warnings);
         evaluation.warnings = warnings;
         let settings_sha256 = settings_sha256(settings)?;
-        let settings = settings.clone();
+        let (settings, image_set) = (settings.clone(), None);
         let provenance =
-            Provenance { tool: tool(), annotations, results, detector, settings, settings_sha256 };
+            Provenance { tool: tool(), annotations, image_set, results, detector, settings, settings_sha256 };
         Ok(Outcome { evaluation, provenance, images })
     }
 }
@@ -199,7 +171,7 @@ impl Outcome {
     }
 
     /// Everything, for scripts; -1 stands for nothing to measure, as in pycocotools.
-    pub(super) fn document(&self) -> Result<Json> {
+    fn document(&self) -> Result<Json> {
         let Outcome { evaluation, provenance, .. } = self;
         let warnings = evaluation
             .warnings

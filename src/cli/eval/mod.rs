@@ -1,11 +1,15 @@
 //! `port eval`: how good are detections?
 
+mod classes;
 mod coco;
 mod detector;
+mod pictures;
 mod provenance;
 mod replay;
+mod source;
 mod tables;
 mod voc;
+mod voc_tables;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -24,7 +28,7 @@ enum Metric {
     /// COCO's metric: the twelve numbers of pycocotools, and every class
     Coco(Box<coco::Coco>),
     /// Pascal VOC's metric: average precision with eleven points (2007) or as an area (2010)
-    Voc(voc::Voc),
+    Voc(Box<voc::Voc>),
 }
 
 impl Eval {

@@ -5,20 +5,26 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::classes::Matching;
 use super::detector::DetectorOptions;
-use crate::eval::coco::Settings;
+use crate::annotations::Id;
+use crate::eval::{Error, read_file};
 
-/// Inputs, settings and tool of a COCO evaluation.
+/// Inputs, settings and tool of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Provenance {
+pub(super) struct Provenance<S> {
     /// Name and version of the program.
     pub(super) tool: String,
+    /// The file of annotations, or the folder of VOC's.
     pub(super) annotations: Hashed,
-    /// The result file, where detections come from one.
+    /// The file that names VOC's images, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) image_set: Option<Hashed>,
+    /// The result file, or the folder of VOC's, where detections come from there.
     pub(super) results: Option<Hashed>,
     /// The detector, where detections come from one.
     pub(super) detector: Option<DetectorRun>,
-    pub(super) settings: Settings,
+    pub(super) settings: S,
     /// SHA-256 of the settings as JSON.
     pub(super) settings_sha256: String,
 }
@@ -38,6 +44,10 @@ pub(super) struct DetectorRun {
     pub(super) network: String,
     /// The folder of pictures; the hash is of the names and contents of all that were read.
     pub(super) images: Hashed,
+    /// How the network's classes and the categories were matched.
+    pub(super) matching: Matching,
+    /// The category of each class of the network, where it has one.
+    pub(super) categories: Vec<Option<Id>>,
     /// What was asked for.
     pub(super) options: DetectorOptions,
     /// What held, with the family's defaults.
@@ -58,6 +68,15 @@ impl Hashed {
         Hashed { file: file.to_owned(), sha256: sha256(bytes) }
     }
 
+    /// Files of a folder: their names and contents are hashed together.
+    pub(super) fn folder(folder: &Path, files: &[PathBuf]) -> Result<Hashed, Error> {
+        let mut hash = Sha256::new();
+        for file in files {
+            hash.update(listed(file, &sha256(&read_file(file)?)));
+        }
+        Ok(Hashed { file: folder.to_owned(), sha256: hexadecimal(hash) })
+    }
+
     /// The first digits of the hash, for people.
     pub(super) fn short(&self) -> &str {
         self.sha256.get(..16).unwrap_or(&self.sha256)
@@ -66,7 +85,17 @@ impl Hashed {
 
 /// In hexadecimal digits.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(Sha256::new_with_prefix(bytes))
+}
+
+pub(super) fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A file's line in the list of files whose hash stands for them all: its name and the SHA-256 of its content.
+pub(super) fn listed(file: &Path, sha256: &str) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    format!("{name}\0{sha256}\n")
 }
 
 /// SHA-256 of settings as JSON.

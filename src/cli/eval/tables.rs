@@ -5,6 +5,7 @@ use std::fmt::Write;
 use anyhow::Result;
 use converters::printable;
 
+use super::classes::Matching;
 use super::coco::Outcome;
 use super::provenance::{DetectorRun, Hashed};
 use crate::eval::coco::{ClassCurves, Evaluation, STATS};
@@ -39,11 +40,12 @@ pub(super) fn text(outcome: &Outcome) -> Result<String> {
 }
 
 /// A file with the beginning of its hash.
-fn shown(hashed: &Hashed) -> String {
+pub(super) fn shown(hashed: &Hashed) -> String {
     format!("{} ({})", printable(&hashed.file.to_string_lossy()), hashed.short())
 }
 
-fn detector(run: &DetectorRun, detections: usize) -> Result<String> {
+/// What was run, on what.
+pub(super) fn detector(run: &DetectorRun, detections: usize) -> Result<String> {
     let mut text = String::new();
     writeln!(text, "weights      {}: {}", shown(&run.weights), run.network)?;
     writeln!(text, "images       {}: {} detections", shown(&run.images), count(detections as u64))?;
@@ -52,6 +54,12 @@ fn detector(run: &DetectorRun, detections: usize) -> Result<String> {
         "detector     input {} ({}), score > {}, NMS IoU {}, at most {} detections",
         run.image_size, run.resize, run.score_threshold, run.nms_iou, run.max_detections
     )?;
+    let known = run.categories.iter().flatten().count();
+    let matching = match run.matching {
+        Matching::Names => "by name",
+        Matching::Order => "by order",
+    };
+    writeln!(text, "classes      {known} of the network's {}, {matching}", run.categories.len())?;
     Ok(text)
 }
 

@@ -1,33 +1,38 @@
 //! `port eval voc`.
 
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use converters::printable;
-use serde_json::{Value as Json, json};
+use serde::{Deserialize, Serialize};
 
-use super::provenance::{Hashed, settings_sha256, sha256, tool};
+use super::classes::{Categories, Category};
+use super::pictures::{Picture, of_stem};
+use super::provenance::{DetectorRun, Hashed, Provenance, settings_sha256, tool};
+use super::replay::Recorded;
+use super::source::{Detected, DetectorArguments, Source};
+use super::voc_tables;
+use crate::annotations::Id;
 use crate::cli::detect::share;
 use crate::cli::{Report, Usage};
-use crate::eval::voc::{ClassResult, Devkit, Scene, Settings, evaluate, mean_average_precision, read_devkit};
-use crate::eval::{Rules, Warning, read_annotations, read_file, read_results};
-use crate::report::{Align, Table, count};
+use crate::eval::voc::{ClassResult, DevkitTruth, Scene, Settings, add_results, evaluate, read_ground_truth};
+use crate::eval::{Detections, Rules, Warning, coco, read_annotations, read_file};
 
 /// Arguments of `port eval voc`.
 #[derive(Debug, Args)]
 pub(super) struct Voc {
     /// What there is: a folder of VOC's XML files, or COCO annotations (.json) with `difficult`
-    #[arg(long, value_name = "DIR|GT.json")]
-    annotations: PathBuf,
+    #[arg(long, value_name = "DIR|GT.json", required_unless_present = "replay")]
+    annotations: Option<PathBuf>,
     /// What was detected: a folder of the development kit's result files (comp4_det_SET_CLASS.txt) or one of them,
     /// or with COCO annotations a file in COCO's result form
-    #[arg(long, value_name = "DIR|FILE")]
-    results: PathBuf,
+    #[arg(long, value_name = "DIR|FILE", required_unless_present_any = ["weights", "replay"], conflicts_with = "weights")]
+    results: Option<PathBuf>,
     /// The names of the images that count, one on each line (ImageSets/Main/test.txt); by default all XML files
     #[arg(long, value_name = "FILE")]
     image_set: Option<PathBuf>,
+    #[command(flatten)]
+    detector: DetectorArguments,
     /// 07: mean of the precisions at eleven recalls; 10: area under the curve
     #[arg(long, value_enum, default_value = "10")]
     metric: Year,
@@ -40,146 +45,156 @@ pub(super) struct Voc {
     /// Take corners for points, not for pixels that belong to the box
     #[arg(long)]
     no_plus_one: bool,
+    /// Evaluate again what a document of --json says, and compare
+    #[arg(long, value_name = "RESULT.json", conflicts_with_all = [
+        "annotations", "results", "image_set", "weights", "metric", "iou", "strict_iou", "no_plus_one",
+    ])]
+    replay: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     pub(super) json: bool,
 }
 
 /// Which of VOC's metrics.
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-enum Year {
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum, Serialize, Deserialize)]
+pub(super) enum Year {
     #[value(name = "07")]
+    #[serde(rename = "07")]
     Seven,
     #[value(name = "10")]
+    #[serde(rename = "10")]
     Ten,
 }
 
-impl Year {
-    fn of(self, result: &ClassResult) -> Option<f64> {
-        match self {
-            Year::Seven => result.ap07,
-            Year::Ten => result.ap10,
-        }
-    }
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Measure {
+    pub(super) metric: Year,
+    #[serde(flatten)]
+    pub(super) settings: Settings,
+}
+
+/// What is to be evaluated.
+struct Plan {
+    annotations: PathBuf,
+    image_set: Option<PathBuf>,
+    source: Source,
+    measure: Measure,
 }
 
 /// What is evaluated, what is odd about it, and what it was read from.
 struct Input {
     scene: Scene,
     warnings: Vec<Warning>,
-    files: Vec<Hashed>,
+    annotations: Hashed,
+    image_set: Option<Hashed>,
+    results: Option<Hashed>,
+    detector: Option<DetectorRun>,
+}
+
+/// What was found.
+pub(super) struct Outcome {
+    pub(super) classes: Vec<ClassResult>,
+    pub(super) warnings: Vec<Warning>,
+    pub(super) provenance: Provenance<Measure>,
 }
 
 impl Voc {
     pub(super) fn run(&self) -> Result<Report> {
-        let input = if self.annotations.is_dir() { self.devkit()? } else { self.coco()? };
-        let settings = Settings { iou: self.iou, strict_iou: self.strict_iou, plus_one: !self.no_plus_one };
-        let results = evaluate(&input.scene, &settings);
-        let json = self.document(&input, &results, &settings)?;
-        Ok(Report { text: self.text(&input, &results)?, json, answer: true })
+        let recorded = self.replay.as_ref().map(|file| Recorded::read(file, "voc")).transpose()?;
+        let plan = recorded.as_ref().map_or_else(|| self.plan(), Plan::again)?;
+        let outcome = plan.run()?;
+        let document = voc_tables::document(&outcome)?;
+        match recorded {
+            Some(recorded) => recorded.compare(&document),
+            None => Ok(Report { text: voc_tables::text(&outcome)?, json: document, answer: true }),
+        }
     }
 
-    /// The files are hashed together: their names and contents.
-    fn devkit(&self) -> Result<Input> {
-        let devkit = Devkit {
-            annotations: self.annotations.clone(),
-            image_set: self.image_set.clone(),
-            results: self.results.clone(),
-        };
-        let (scene, files) = read_devkit(&devkit)?;
-        let mut names = String::new();
-        for file in &files {
-            writeln!(names, "{}\0{}", name(file), sha256(&read_file(file)?))?;
+    fn plan(&self) -> Result<Plan> {
+        let annotations = self.annotations.clone().ok_or_else(|| Usage("give --annotations".to_owned()))?;
+        if self.image_set.is_some() && !annotations.is_dir() {
+            return Err(Usage("--image-set belongs to a folder of VOC annotations".to_owned()).into());
         }
-        let files = vec![Hashed::new(&self.annotations, names.as_bytes())];
-        Ok(Input { scene, warnings: Vec::new(), files })
+        let beside = annotations.parent().map(|root| root.join("JPEGImages"));
+        let usual = beside.filter(|folder| annotations.is_dir() && folder.is_dir());
+        let source = self.detector.source(self.results.as_ref(), usual)?;
+        let settings = Settings { iou: self.iou, strict_iou: self.strict_iou, plus_one: !self.no_plus_one };
+        let measure = Measure { metric: self.metric, settings };
+        Ok(Plan { annotations, image_set: self.image_set.clone(), source, measure })
+    }
+}
+
+impl Plan {
+    /// What was evaluated before.
+    fn again(recorded: &Recorded<Measure>) -> Result<Plan> {
+        let Provenance { annotations, image_set, settings, .. } = recorded.provenance.clone();
+        let image_set = image_set.map(|set| set.file);
+        Ok(Plan { annotations: annotations.file, image_set, source: recorded.source()?, measure: settings })
+    }
+
+    fn run(&self) -> Result<Outcome> {
+        let Input { scene, warnings, annotations, image_set, results, detector } =
+            if self.annotations.is_dir() { self.devkit()? } else { self.coco()? };
+        let settings = self.measure;
+        let settings_sha256 = settings_sha256(&settings)?;
+        let provenance =
+            Provenance { tool: tool(), annotations, image_set, results, detector, settings, settings_sha256 };
+        Ok(Outcome { classes: evaluate(&scene, &settings.settings), warnings, provenance })
+    }
+
+    fn devkit(&self) -> Result<Input> {
+        let image_set = self.image_set.as_deref();
+        let mut truth = read_ground_truth(&self.annotations, image_set)?;
+        let annotations = Hashed::folder(&self.annotations, &truth.files)?;
+        let (mut warnings, mut results, mut detector) = (Vec::new(), None, None);
+        match &self.source {
+            Source::Results(folder) => {
+                results = Some(Hashed::folder(folder, &add_results(&mut truth, folder, image_set)?)?);
+            }
+            Source::Detector(job) => {
+                let picture =
+                    |(image, name): (u32, &String)| Picture { image, file: of_stem(&job.images, name) };
+                let pictures: Vec<Picture> = (0..).zip(&truth.images).map(picture).collect();
+                let (detections, run) = job.run(&pictures, &categories(&truth))?;
+                truth.scene.add(&detections.entries);
+                warnings.extend(unlisted(detections));
+                detector = Some(run);
+            }
+        }
+        let set = |file| anyhow::Ok(Hashed::new(file, &read_file(file)?));
+        let image_set = image_set.map(set).transpose()?;
+        Ok(Input { scene: truth.scene, warnings, annotations, image_set, results, detector })
     }
 
     fn coco(&self) -> Result<Input> {
-        if self.image_set.is_some() {
-            return Err(Usage("--image-set belongs to a folder of VOC annotations".to_owned()).into());
-        }
-        let (annotations, results) = (&self.annotations, &self.results);
-        let text = read_file(annotations)?;
-        let mut files = vec![Hashed::new(annotations, &text)];
-        let (truth, warnings) = read_annotations(&text, annotations, Rules::Sound)?;
-        let text = read_file(results)?;
-        files.push(Hashed::new(results, &text));
-        let detections = read_results(&text, results, &truth, Rules::Sound)?;
+        let file = &self.annotations;
+        let text = read_file(file)?;
+        let annotations = Hashed::new(file, &text);
+        let (truth, warnings) = read_annotations(&text, file, Rules::Sound)?;
+        let Detected { detections, results, detector } =
+            self.source.detections(&truth, &coco::Settings::default())?;
         let scene = Scene::of_coco(&truth, &detections);
         // Areas, crowd flags and ids matter to COCO's metric only.
-        let mut warnings: Vec<Warning> = warnings
-            .into_iter()
-            .filter(|warning| matches!(warning, Warning::UnlistedImages(_) | Warning::UnlistedCategories(_)))
-            .collect();
-        if !detections.unknown_categories.is_empty() {
-            warnings.push(Warning::UnknownCategories(detections.unknown_categories));
-        }
-        Ok(Input { scene, warnings, files })
-    }
-
-    fn mean(&self, results: &[ClassResult]) -> Option<f64> {
-        mean_average_precision(results.iter().map(|result| self.metric.of(result)))
-    }
-
-    fn text(&self, input: &Input, results: &[ClassResult]) -> Result<String> {
-        let mut text = String::new();
-        for warning in &input.warnings {
-            writeln!(text, "warning: {warning}")?;
-        }
-        let year = match self.metric {
-            Year::Seven => "07, eleven points",
-            Year::Ten => "10, area",
-        };
-        writeln!(text, "mAP ({year}, IoU {}): {}\n", self.iou, measured(self.mean(results)))?;
-        write!(text, "{}", self.table(results))?;
-        Ok(text)
-    }
-
-    fn table(&self, results: &[ClassResult]) -> Table {
-        let columns = ["objects", "difficult", "detections", "right", "wrong", "AP"];
-        let columns = columns.map(|name| (name, Align::Right));
-        let mut table = Table::new([("class", Align::Left)].into_iter().chain(columns));
-        for result in results {
-            let counts = [
-                result.objects,
-                result.difficult,
-                result.detections,
-                result.true_positives,
-                result.false_positives,
-            ];
-            let mut row = vec![result.name.clone()];
-            row.extend(counts.map(|number| count(number as u64)));
-            row.push(measured(self.metric.of(result)));
-            table.row(row);
-        }
-        table
-    }
-
-    fn document(&self, input: &Input, results: &[ClassResult], settings: &Settings) -> Result<Json> {
-        let mean = |of: fn(&ClassResult) -> Option<f64>| mean_average_precision(results.iter().map(of));
-        let warnings =
-            input.warnings.iter().map(|one| json!({ "kind": one.kind(), "message": one.to_string() }));
-        Ok(json!({
-            "map": self.mean(results),
-            "map07": mean(|result| result.ap07),
-            "map10": mean(|result| result.ap10),
-            "per_class": serde_json::to_value(results)?,
-            "warnings": warnings.collect::<Vec<_>>(),
-            "provenance": {
-                "tool": tool(),
-                "files": serde_json::to_value(&input.files)?,
-                "settings": serde_json::to_value(settings)?,
-                "settings_sha256": settings_sha256(settings)?,
-            },
-        }))
+        let matters =
+            |one: &Warning| matches!(one, Warning::UnlistedImages(_) | Warning::UnlistedCategories(_));
+        let warnings = warnings.into_iter().filter(matters).chain(unlisted(detections)).collect();
+        Ok(Input { scene, warnings, annotations, image_set: None, results, detector })
     }
 }
 
-fn name(file: &Path) -> String {
-    printable(&file.file_name().unwrap_or_default().to_string_lossy())
+/// What must be said about detections of categories that are not evaluated.
+fn unlisted(detections: Detections) -> Option<Warning> {
+    let unknown = detections.unknown_categories;
+    (!unknown.is_empty()).then_some(Warning::UnknownCategories(unknown))
 }
 
-fn measured(value: Option<f64>) -> String {
-    value.map_or_else(|| "n/a".to_owned(), |value| format!("{value:.4}"))
+/// The names that occur, whose alphabetical order says nothing about the network's classes.
+fn categories(truth: &DevkitTruth) -> Categories {
+    let entries = truth.scene.classes.iter().map(|class| Category {
+        id: Id::Text(class.name.as_str().into()),
+        name: class.name.clone(),
+        is_wanted: true,
+    });
+    Categories { entries: entries.collect(), are_ordered: false }
 }

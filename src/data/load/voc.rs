@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::{MAX_TEXT_BYTES, Raw, Request, bytes, class_list, named};
+use crate::annotations::voc::listed as listed_name;
 use crate::data::defect::{Defects, Reason};
 use crate::data::draft::Draft;
-use crate::data::voc::{Annotation, parse};
+use crate::data::voc::{Annotation, draft, parse, size};
 use crate::data::{Error, fault, name, pictures};
 
 /// An annotation file: its path in `Annotations` without extension, and what it says.
@@ -50,12 +51,13 @@ fn listed(
         return Err(Error::NoSplit { path: root.to_owned(), split: split.to_owned(), remedy });
     };
     let bytes = bytes(&file, MAX_TEXT_BYTES)?;
-    let text = fault::text(&bytes).map_err(|fault| Error::Content { file: file.clone(), fault })?;
+    let text =
+        fault::text(&bytes).map_err(|fault| Error::Content { file: file.clone(), fault: fault.into() })?;
     let stems: HashSet<&str> = stems.iter().map(String::as_str).collect();
     let mut wanted = BTreeSet::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let place = || format!("ImageSets/Main/{split}.txt, line {}", index + 1);
-        match name::inside(entry(line, &stems)) {
+        match name::inside(listed_name(line, |name| stems.contains(name))) {
             None => defects.add(Reason::UnsafeName, place, line),
             Some(stem) if !stems.contains(stem.as_str()) => defects.add(Reason::NotAnnotated, place, stem),
             Some(stem) if wanted.contains(&stem) => defects.add(Reason::DuplicateName, place, stem),
@@ -63,15 +65,6 @@ fn listed(
         }
     }
     Ok(wanted)
-}
-
-/// The name on a line of an image set; those of one class (`cat_train.txt`) say after it whether it has the class.
-fn entry<'a>(line: &'a str, stems: &HashSet<&str>) -> &'a str {
-    let line = line.trim();
-    match line.rsplit_once(char::is_whitespace) {
-        Some((name, "1" | "-1" | "0")) if !stems.contains(line) => name.trim(),
-        _ => line,
-    }
 }
 
 /// An annotation file; one that cannot be read is a defect.
@@ -108,8 +101,9 @@ fn drafts(
         let origin = format!("Annotations/{stem}.xml");
         let file = picture(&stem, &annotation, existing.as_ref(), || origin.clone(), defects);
         let objects = annotation.objects.iter().enumerate();
-        let boxes = objects.map(|(index, object)| object.draft(index, |name| classes.get(name).copied()));
-        let draft = Draft { file, stated: annotation.size, id: None, boxes: boxes.collect() };
+        let class = |name: &str| classes.get(name).copied();
+        let boxes = objects.map(|(index, object)| draft(object, index, class));
+        let draft = Draft { file, stated: size(&annotation), id: None, boxes: boxes.collect() };
         (origin, draft)
     };
     Ok(annotations.into_iter().map(draft).collect())

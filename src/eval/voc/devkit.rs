@@ -3,63 +3,96 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::xml::objects;
 use super::{Class, Detection, Object, Scene};
-use crate::eval::{Error, Id, read_file};
+use crate::annotations::voc::{self, listed, parse};
+use crate::annotations::{Id, finite};
+use crate::eval::{Error, read_file};
 
-/// Where the kit's files are.
-#[derive(Debug, Clone)]
-pub struct Devkit {
-    /// The folder of annotations, an XML file for each image.
-    pub annotations: PathBuf,
-    /// The names of the images that count, one on each line; all that are annotated without.
-    pub image_set: Option<PathBuf>,
-    /// The folder of result files, one for each class, or one such file.
-    pub results: PathBuf,
+/// What the kit's annotations say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DevkitTruth {
+    /// The names of the images, in the order of the set.
+    pub images: Vec<String>,
+    /// The objects; an image is its index in `images`. A class for each name that occurs, in alphabetical order.
+    pub scene: Scene,
+    /// The annotation files that were read.
+    pub files: Vec<PathBuf>,
 }
 
-/// Reads everything that counts; also returns the files that were read, in their order.
+/// Reads a folder of annotations, an XML file for each image: those that the file `image_set` names, one on each line,
+/// or all of them.
 ///
 /// # Errors
-/// A file that cannot be read or is not of its form, detections in images that are not in the set.
-pub fn read_devkit(devkit: &Devkit) -> Result<(Scene, Vec<PathBuf>), Error> {
-    let images = images(devkit)?;
-    let mut files: Vec<PathBuf> = devkit.image_set.iter().cloned().collect();
-    let mut classes: BTreeMap<String, Class> = BTreeMap::new();
+/// A file that cannot be read or is not of its form.
+pub fn read_ground_truth(annotations: &Path, image_set: Option<&Path>) -> Result<DevkitTruth, Error> {
+    let images = images(annotations, image_set)?;
+    let mut files = Vec::with_capacity(images.len());
+    let mut classes: BTreeMap<String, Vec<Object>> = BTreeMap::new();
     for (image, name) in (0..).zip(&images) {
-        let file = devkit.annotations.join(format!("{name}.xml"));
-        let xml = |problem| Error::Xml { file: file.clone(), problem };
-        for object in objects(&text(&file)?).map_err(xml)? {
-            let class = classes.entry(object.name).or_default();
-            class.objects.push(Object { image, corners: object.corners, is_difficult: object.is_difficult });
+        let file = annotations.join(format!("{name}.xml"));
+        let parsed = parse(&text(&file)?);
+        let annotation = parsed.map_err(|fault| Error::Content { file: file.clone(), fault })?;
+        for (index, object) in annotation.objects.into_iter().enumerate() {
+            let wrong = |problem| Error::Object { file: file.clone(), index, problem };
+            let found = found(&object, image).map_err(wrong)?;
+            classes.entry(object.name).or_default().push(found);
         }
         files.push(file);
     }
-    let images: HashMap<&str, u32> = images.iter().map(String::as_str).zip(0..).collect();
-    for file in result_files(&devkit.results)? {
-        let class = class_name(&file, devkit.image_set.as_deref());
-        classes.entry(class).or_default().detections.extend(detections(&file, &images)?);
-        files.push(file);
-    }
-    let named = |(name, class)| Class { name, ..class };
-    Ok((Scene { classes: classes.into_iter().map(named).collect() }, files))
+    let class = |(name, objects)| Class { name, objects, detections: Vec::new() };
+    let scene = Scene { classes: classes.into_iter().map(class).collect() };
+    Ok(DevkitTruth { images, scene, files })
 }
 
-/// The text of a file; what is not UTF-8 is replaced.
+/// The object, if it has all that is asked of one.
+fn found(object: &voc::Object, image: u32) -> Result<Object, String> {
+    if object.name.is_empty() {
+        return Err("has no name".to_owned());
+    }
+    let wrong = |problem: String| format!("(`{}`): {problem}", converters::printable(&object.name));
+    let corners = object.corners().map_err(|corner| wrong(format!("no number <{corner}>")))?;
+    for (corner, name) in corners.into_iter().zip(voc::CORNERS) {
+        finite(corner, name).map_err(|flaw| wrong(flaw.to_string()))?;
+    }
+    Ok(Object { image, corners, is_difficult: object.is_difficult })
+}
+
+/// Adds the detections in `results`, a folder of result files, one for each class, or one such file; returns the files
+/// that were read, in their order. `image_set` tells where a class begins in the name of a file.
+///
+/// # Errors
+/// A file that cannot be read or is not of its form, detections in images that are not in the set.
+pub fn add_results(
+    truth: &mut DevkitTruth,
+    results: &Path,
+    image_set: Option<&Path>,
+) -> Result<Vec<PathBuf>, Error> {
+    let DevkitTruth { images, scene, .. } = truth;
+    let images: HashMap<&str, u32> = images.iter().map(String::as_str).zip(0..).collect();
+    let files = result_files(results)?;
+    for file in &files {
+        scene.add_class(class_name(file, image_set), detections(file, &images)?);
+    }
+    scene.classes.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(files)
+}
+
+/// The text of a file. What is not UTF-8 is replaced: it stands in names of people, which do not count.
 fn text(file: &Path) -> Result<String, Error> {
     let bytes = read_file(file)?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
-/// The first word of each line of the set (class sets have a second), or every annotation's name.
-fn images(devkit: &Devkit) -> Result<Vec<String>, Error> {
-    let Some(set) = &devkit.image_set else {
-        let files = in_folder(&devkit.annotations, "xml", "annotations (.xml)")?;
+/// The images that a set names, or every annotation's name.
+fn images(annotations: &Path, image_set: Option<&Path>) -> Result<Vec<String>, Error> {
+    let Some(set) = image_set else {
+        let files = in_folder(annotations, "xml", "annotations (.xml)")?;
         return Ok(files.iter().map(|file| stem(file)).collect());
     };
     let (text, mut seen) = (text(set)?, HashSet::new());
-    let names = text.lines().filter_map(|line| line.split_whitespace().next());
+    let is_image = |name: &str| annotations.join(format!("{name}.xml")).is_file();
+    let names = text.lines().map(|line| listed(line, is_image)).filter(|name| !name.is_empty());
     Ok(names.filter(|name| seen.insert(*name)).map(str::to_owned).collect())
 }
 

@@ -1,6 +1,6 @@
 //! What is evaluated: objects and detections by class, in VOC's coordinates.
 
-use crate::eval::{Detections, GroundTruth};
+use crate::eval::{self, Detections, GroundTruth};
 
 /// The classes of a data set.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -43,18 +43,18 @@ pub struct Detection {
 }
 
 impl Scene {
-    /// COCO's boxes as VOC's: the first pixel is 1, not 0, and the last belongs to the box, so that widths stay what
-    /// they are. Crowds are difficult.
+    /// COCO's objects and detections. Crowds are difficult.
     pub fn of_coco(truth: &GroundTruth, detections: &Detections) -> Scene {
-        let class = |name: &str| Class { name: name.to_owned(), ..Class::default() };
-        let mut classes: Vec<Class> = truth
-            .categories()
-            .iter()
-            .map(|category| match category.name.as_str() {
-                "" => class(&category.id.to_string()),
-                name => class(name),
-            })
-            .collect();
+        let mut scene = Scene::of_ground_truth(truth);
+        scene.add(&detections.entries);
+        scene
+    }
+
+    /// COCO's objects, with a class for each category. Crowds are difficult.
+    pub fn of_ground_truth(truth: &GroundTruth) -> Scene {
+        let class = |name: String| Class { name, ..Class::default() };
+        let mut classes: Vec<Class> =
+            truth.categories().iter().map(|category| class(category.shown())).collect();
         for object in &truth.objects {
             if let Some(class) = classes.get_mut(object.category as usize) {
                 class.objects.push(Object {
@@ -64,16 +64,30 @@ impl Scene {
                 });
             }
         }
-        for one in &detections.entries {
-            if let Some(class) = classes.get_mut(one.category as usize) {
+        Scene { classes }
+    }
+
+    /// Adds the detections of a class, a new one where none has its name.
+    pub(super) fn add_class(&mut self, name: String, detections: Vec<Detection>) {
+        match self.classes.iter_mut().find(|class| class.name == name) {
+            Some(class) => class.detections.extend(detections),
+            None => self.classes.push(Class { name, detections, ..Class::default() }),
+        }
+    }
+
+    /// Adds detections whose categories are the indices of the classes.
+    pub fn add(&mut self, detections: &[eval::Detection]) {
+        for one in detections {
+            if let Some(class) = self.classes.get_mut(one.category as usize) {
                 let corners = inclusive(one.bbox);
                 class.detections.push(Detection { image: one.image, corners, score: one.score });
             }
         }
-        Scene { classes }
     }
 }
 
+/// COCO's box as VOC's: the first pixel is 1, not 0, and the last belongs to the box, so that widths stay what they
+/// are.
 fn inclusive([left, top, width, height]: [f64; 4]) -> [f64; 4] {
     [left + 1.0, top + 1.0, left + width, top + height]
 }
