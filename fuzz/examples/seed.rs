@@ -1,10 +1,10 @@
-//! Fills `corpus/` with the files of `../tests/data`, in the form that each target takes.
+//! Fills `corpus/` with the files of `../tests/data` and a few data sets, in the form that each target takes.
 
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use converters_fuzz::STORAGES;
+use converters_fuzz::{STORAGES, evaluation::SEPARATOR};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -13,22 +13,74 @@ const MAX_LEN: usize = 1 << 16;
 /// Signatures of zip headers, and where their checksums lie.
 const ZIP_HEADERS: [(&[u8], usize); 2] = [(b"PK\x03\x04", 14), (b"PK\x01\x02", 16)];
 
+/// Files of data sets: a target and a file for it.
+const DATA_SETS: [(&str, &str); 7] = [
+    (
+        "voc",
+        "<?xml version=\"1.0\"?>\n<annotation><filename>a&amp;b.jpg</filename><size><width>640</width><height>480\
+         </height></size><object><name><![CDATA[x]]></name><difficult>1</difficult><bndbox><xmin>1</xmin><ymin>2.5</ymin>\
+         <xmax>30</xmax><ymax>40</ymax></bndbox><part><name>head</name></part></object><object/></annotation>",
+    ),
+    (
+        "voc",
+        "\u{feff}<!DOCTYPE a [<!ENTITY b \"c\">]><annotation><filename>&b;&#x21;</filename></annotation>",
+    ),
+    ("yolo", "0 0.5 0.5 0.25 0.125\n79 .1 .2 1e-1 0.2\r\n"),
+    ("yolo", "path: .. # x\ntrain: 'a'\nnames:\n  0: a\n  1: \"b\"\nother: [c, {0: d}]\nval: b\n"),
+    ("yolo", "\u{feff}names: ['it''s', \"a \\\"b\\\"\", größe]\r\n"),
+    ("yolo", "person\ntraffic light\r\ngröße\n"),
+    (
+        "coco",
+        "{\"images\": [{\"id\": 1, \"file_name\": \"a.jpg\", \"width\": 640, \"height\": 480}], \"annotations\": [{\"id\": 1, \
+         \"image_id\": 1, \"category_id\": 2, \"bbox\": [1.5, 2, 30, NaN], \"area\": 12, \"iscrowd\": 0, \"ignore\": true, \
+         \"segmentation\": [[1, 2]], \"keypoints\": []}], \"categories\": [{\"id\": 2, \"name\": \"größe\"}]}",
+    ),
+];
+
 fn main() -> Outcome {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut count = 0;
-    for file in files(&root.join("../tests/data"))? {
-        let bytes = fs::read(&file)?;
-        for (target, seed) in seeds(&file, bytes) {
-            if seed.len() <= MAX_LEN {
-                let folder = root.join("corpus").join(target);
-                fs::create_dir_all(&folder)?;
-                fs::write(folder.join(format!("seed-{count:04}")), seed)?;
-                count += 1;
+    let corpus = Corpus { folder: root.join("corpus"), count: 0 };
+    println!("{} seeds", corpus.fill(&root.join("../tests/data"))?);
+    Ok(())
+}
+
+/// Where seeds go, and how many there are.
+struct Corpus {
+    folder: PathBuf,
+    count: usize,
+}
+
+impl Corpus {
+    fn fill(mut self, data: &Path) -> Outcome<usize> {
+        for file in files(data)? {
+            let bytes = fs::read(&file)?;
+            for (target, seed) in seeds(&file, bytes) {
+                self.add(target, seed)?;
             }
         }
+        for case in fs::read_dir(data.join("eval/coco"))? {
+            let case = case?.path();
+            if case.is_dir() {
+                let (truth, results) = (fs::read(case.join("gt.json"))?, fs::read(case.join("dt.json"))?);
+                self.add("eval", [&*truth, &[SEPARATOR], &*results].concat())?;
+                self.add("coco", truth)?;
+            }
+        }
+        for (target, text) in DATA_SETS {
+            self.add(target, text.as_bytes().to_vec())?;
+        }
+        Ok(self.count)
     }
-    println!("{count} seeds");
-    Ok(())
+
+    fn add(&mut self, target: &str, seed: Vec<u8>) -> Outcome {
+        if seed.len() <= MAX_LEN {
+            let folder = self.folder.join(target);
+            fs::create_dir_all(&folder)?;
+            fs::write(folder.join(format!("seed-{:04}", self.count)), seed)?;
+            self.count += 1;
+        }
+        Ok(())
+    }
 }
 
 fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {

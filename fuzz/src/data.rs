@@ -42,9 +42,10 @@ pub fn check_coco(bytes: &[u8]) {
 pub fn check_voc(bytes: &[u8]) {
     if let Ok(annotation) = voc::parse(bytes) {
         let objects = annotation.objects.iter().enumerate();
-        let boxes = objects.map(|(index, object)| object.draft(index, |_| Some(0))).collect();
+        let boxes = objects.map(|(index, object)| voc::draft(object, index, |_| Some(0))).collect();
+        let stated = voc::size(&annotation);
         let file = annotation.filename.unwrap_or_default();
-        check(Vec::new(), vec![Draft { file, stated: annotation.size, id: None, boxes }], Defects::default());
+        check(Vec::new(), vec![Draft { file, stated, id: None, boxes }], Defects::default());
     }
 }
 
