@@ -1,5 +1,7 @@
 //! Which class of a network is which category of the ground truth.
 
+use std::cmp::Reverse;
+
 use converters::printable;
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +79,11 @@ fn by_name(labels: &Labels, categories: &[Category]) -> Result<Vec<Class>, Usage
             format!("two classes or categories are called `{name}`\n  give every one a name of its own");
         return Err(Usage(message));
     }
-    let category = |name: &String| (0..).zip(categories).find(|(_, one)| one.is_wanted && one.name == *name);
+    // Of several with one name those that are evaluated, which is one.
+    let category = |name: &String| {
+        let called = (0..).zip(categories).filter(|(_, one)| one.name == *name);
+        called.max_by_key(|(index, one)| (one.is_wanted, Reverse(*index)))
+    };
     let class = |name: &String| match category(name) {
         Some((index, _)) => Class::Category(index),
         None => Class::Unlisted(name.clone()),
@@ -183,5 +189,8 @@ mod tests {
         categories.entries[1].is_wanted = false;
         let (_, classes) = matched(labels(&["a"]), 1, &categories).unwrap();
         assert_eq!(classes, [Class::Category(0)]);
+        // One that has a class is still told.
+        let (_, classes) = matched(labels(&["other", "a", "b"]), 3, &categories).unwrap();
+        assert_eq!(classes, [Class::Category(1), Class::Category(0), unlisted("b")]);
     }
 }
