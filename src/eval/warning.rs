@@ -1,39 +1,54 @@
 //! What does not keep a data set from being evaluated, but must not go unsaid.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::Id;
 use super::error::counted;
 
 /// Something odd about annotations or results, with what was done about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// An annotation has the id 0.
+    #[error("an annotation has the id 0: it counts here, pycocotools takes it for never found")]
     AnnotationIdZero,
     /// Annotations share their ids.
+    #[error("{0} annotations have the id of another: all count here, pycocotools confuses them")]
     RepeatedAnnotationIds(usize),
     /// Annotations have no area.
+    #[error("{0} annotations have no `area`: width times height instead")]
     MissingArea(usize),
     /// Annotations do not say whether they are crowds.
+    #[error("{0} annotations have no `iscrowd`: taken for 0")]
     MissingCrowdFlag(usize),
     /// Annotations of images that the file does not list.
+    #[error("annotations of images that are not listed do not count: {}", listed(.0))]
     UnlistedImages(BTreeMap<Id, usize>),
     /// Annotations of categories that the file does not list.
+    #[error("annotations of categories that are not listed do not count: {}", listed(.0))]
     UnlistedCategories(BTreeMap<Id, usize>),
     /// Annotations with a negative width or height.
+    #[error("{0} annotations have negative sizes")]
     NegativeObjects(usize),
     /// Detections with a negative width or height.
+    #[error("{0} detections have negative sizes")]
     NegativeDetections(usize),
     /// Detections of categories that the annotations do not have.
+    #[error("detections of categories that the annotations lack do not count: {}", listed(.0))]
     UnknownCategories(BTreeMap<Id, usize>),
     /// The results' category ids count from 0, the annotations' do not.
+    #[error(
+        "the results' category ids look like class numbers from 0: COCO's category ids are expected, and these numbers \
+         are probably wrong"
+    )]
     LooksLikeLabels,
     /// There is nothing to find.
+    #[error("there is nothing to find: no number can be measured")]
     NoObjects,
     /// Nothing was found.
+    #[error("there are no detections")]
     NoDetections,
     /// A limit of detections other than 100.
+    #[error("AP is measured with {0} detections; pycocotools gives -1 for any limit but 100")]
     OtherLimit(usize),
 }
 
@@ -54,46 +69,6 @@ impl Warning {
             Warning::NoObjects => "no-objects",
             Warning::NoDetections => "no-detections",
             Warning::OtherLimit(_) => "other-limit",
-        }
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Warning::AnnotationIdZero => {
-                f.write_str("an annotation has the id 0: it counts here, pycocotools takes it for never found")
-            }
-            Warning::RepeatedAnnotationIds(count) => write!(
-                f,
-                "{count} annotations have the id of another: all count here, pycocotools confuses them"
-            ),
-            Warning::MissingArea(count) => {
-                write!(f, "{count} annotations have no `area`: width times height instead")
-            }
-            Warning::MissingCrowdFlag(count) => {
-                write!(f, "{count} annotations have no `iscrowd`: taken for 0")
-            }
-            Warning::UnlistedImages(ids) => {
-                write!(f, "annotations of images that are not listed do not count: {}", listed(ids))
-            }
-            Warning::UnlistedCategories(ids) => {
-                write!(f, "annotations of categories that are not listed do not count: {}", listed(ids))
-            }
-            Warning::NegativeObjects(count) => write!(f, "{count} annotations have negative sizes"),
-            Warning::NegativeDetections(count) => write!(f, "{count} detections have negative sizes"),
-            Warning::UnknownCategories(ids) => {
-                write!(f, "detections of categories that the annotations lack do not count: {}", listed(ids))
-            }
-            Warning::LooksLikeLabels => f.write_str(
-                "the results' category ids look like class numbers from 0: COCO's category ids are expected, and \
-                 these numbers are probably wrong",
-            ),
-            Warning::NoObjects => f.write_str("there is nothing to find: no number can be measured"),
-            Warning::NoDetections => f.write_str("there are no detections"),
-            Warning::OtherLimit(limit) => {
-                write!(f, "AP is measured with {limit} detections; pycocotools gives -1 for any limit but 100")
-            }
         }
     }
 }

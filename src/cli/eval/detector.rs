@@ -1,12 +1,12 @@
 //! A detector whose detections are evaluated.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::classes::{Categories, Class, matched};
+use super::classes::{Categories, Class, Matching, matched};
 use super::pictures::{Picture, look};
 use super::provenance::{DetectorRun, Hashed};
 use crate::annotations::Id;
@@ -16,6 +16,7 @@ use crate::detect::coco::decimal;
 use crate::detect::{Detector, Labels};
 use crate::eval::{Detections, read_file};
 use crate::identify::{Loaded, Request, load};
+use crate::models::DetectorFacts;
 
 /// How a detector is run, where that is not the family's usual way.
 #[derive(Debug, Clone, PartialEq, Default, Args, Serialize, Deserialize)]
@@ -56,6 +57,17 @@ fn size(text: &str) -> Result<String, String> {
 }
 
 impl DetectorOptions {
+    fn load(&self, weights: &Path) -> Result<Loaded> {
+        Ok(load(weights, Request { model: self.model.as_deref(), ..Request::default() })?)
+    }
+
+    /// What the network's classes are to the ground truth.
+    fn classes(&self, loaded: &Loaded, categories: &Categories) -> Result<(Matching, Vec<Class>)> {
+        let count = loaded.model.classes();
+        let names = self.names.as_deref().map(|names| Labels::given(names, count)).transpose()?;
+        Ok(matched(names, count, categories)?)
+    }
+
     fn detector(&self, loaded: &Loaded) -> Result<Detector> {
         let size = self.image_size.as_ref().and_then(|size| image_size(size).ok());
         let mut facts = loaded.model.facts(size.unwrap_or_else(|| loaded.model.usual_size()));
@@ -86,27 +98,24 @@ impl Job {
     ) -> Result<(Detections, DetectorRun)> {
         let Job { weights, images, options } = self;
         let weights = Hashed::new(weights, &read_file(weights)?);
-        let request = Request { model: options.model.as_deref(), ..Request::default() };
-        let loaded = load(&self.weights, request)?;
-        let count = loaded.model.classes();
-        let names = options.names.as_deref().map(|names| Labels::given(names, count)).transpose()?;
-        let (matching, classes) = matched(names, count, categories)?;
+        let loaded = options.load(&self.weights)?;
+        let (matching, classes) = options.classes(&loaded, categories)?;
         let mut detector = options.detector(&loaded)?;
         let batch = usize::from(options.batch.unwrap_or(BATCH).max(1));
         let (detections, sha256) = look(&mut detector, pictures, batch, &classes)?;
-        let facts = detector.facts();
+        let DetectorFacts { preprocessing, selection, .. } = detector.facts();
         let run = DetectorRun {
             weights,
-            network: loaded.description.clone(),
+            network: loaded.description,
             images: Hashed { file: images.clone(), sha256 },
             matching,
             categories: ids(&classes, categories),
             options: options.clone(),
-            image_size: facts.preprocessing.size.to_string(),
-            resize: facts.preprocessing.resize.to_string(),
-            score_threshold: decimal(facts.selection.score_threshold),
-            nms_iou: facts.selection.nms_iou,
-            max_detections: facts.selection.max_detections,
+            image_size: preprocessing.size.to_string(),
+            resize: preprocessing.resize.to_string(),
+            score_threshold: decimal(selection.score_threshold),
+            nms_iou: selection.nms_iou,
+            max_detections: selection.max_detections,
         };
         Ok((detections, run))
     }

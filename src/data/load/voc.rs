@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::{MAX_TEXT_BYTES, Raw, Request, bytes, class_list, named};
-use crate::annotations::voc::listed as listed_name;
+use crate::annotations::voc::listed as name_on;
 use crate::data::defect::{Defects, Reason};
 use crate::data::draft::Draft;
 use crate::data::voc::{Annotation, draft, parse, size};
@@ -34,6 +34,18 @@ pub(super) fn read(request: &Request, defects: &mut Defects) -> Result<Raw, Erro
     Ok(Raw { categories: named(names), drafts, pictures })
 }
 
+/// The file of an image set.
+fn set_file(root: &Path, split: &str) -> Result<PathBuf, Error> {
+    let sets = root.join("ImageSets").join("Main");
+    let file = name::inside(split).map(|split| sets.join(format!("{split}.txt")));
+    file.filter(|file| file.is_file()).ok_or_else(|| {
+        let known = pictures::listing(&sets, &["txt"]).unwrap_or_default();
+        let known: Vec<&str> = known.iter().map(|file| name::stem(file)).collect();
+        let remedy = format!("ImageSets/Main has: {}", known.join(", "));
+        Error::NoSplit { path: root.to_owned(), split: split.to_owned(), remedy }
+    })
+}
+
 /// The names that an image set lists and that have annotations.
 fn listed(
     root: &Path,
@@ -41,15 +53,7 @@ fn listed(
     stems: &[String],
     defects: &mut Defects,
 ) -> Result<BTreeSet<String>, Error> {
-    let sets = root.join("ImageSets").join("Main");
-    let has =
-        name::inside(split).map(|split| sets.join(format!("{split}.txt"))).filter(|file| file.is_file());
-    let Some(file) = has else {
-        let known = pictures::listing(&sets, &["txt"]).unwrap_or_default();
-        let known: Vec<&str> = known.iter().map(|file| name::stem(file)).collect();
-        let remedy = format!("ImageSets/Main has: {}", known.join(", "));
-        return Err(Error::NoSplit { path: root.to_owned(), split: split.to_owned(), remedy });
-    };
+    let file = set_file(root, split)?;
     let bytes = bytes(&file, MAX_TEXT_BYTES)?;
     let text =
         fault::text(&bytes).map_err(|fault| Error::Content { file: file.clone(), fault: fault.into() })?;
@@ -57,7 +61,7 @@ fn listed(
     let mut wanted = BTreeSet::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let place = || format!("ImageSets/Main/{split}.txt, line {}", index + 1);
-        match name::inside(listed_name(line, |name| stems.contains(name))) {
+        match name::inside(name_on(line, |name| stems.contains(name))) {
             None => defects.add(Reason::UnsafeName, place, line),
             Some(stem) if !stems.contains(stem.as_str()) => defects.add(Reason::NotAnnotated, place, stem),
             Some(stem) if wanted.contains(&stem) => defects.add(Reason::DuplicateName, place, stem),

@@ -1,10 +1,11 @@
 //! YOLO: `images` and `labels` side by side, with `classes.txt` or a `data.yaml`.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::{MAX_TEXT_BYTES, Raw, Request, bytes, class_list, named};
 use crate::data::defect::{Defects, Reason};
-use crate::data::draft::Draft;
+use crate::data::draft::{Draft, DraftBox};
 use crate::data::yaml::{self, Description};
 use crate::data::{Error, name, pictures, yolo};
 
@@ -60,16 +61,7 @@ fn parts(request: &Request, root: &Path, description: &Description) -> Result<Ve
         let labels = split.map_or(root.join("labels"), |split| root.join("labels").join(split));
         return Ok(vec![Part { pictures: pictures.clone(), labels }]);
     }
-    let mut parts = Vec::new();
-    for (_, folder) in description.splits.iter().filter(|(name, _)| split.is_none_or(|split| split == name)) {
-        let part = Part::of(found(root, folder));
-        if part.pictures.is_file() {
-            return Err(Error::PictureList { file: part.pictures });
-        }
-        if !parts.contains(&part) {
-            parts.push(part);
-        }
-    }
+    let mut parts = described_parts(split, root, description)?;
     if parts.is_empty() {
         let images = root.join("images");
         let folder = split.map_or(Some(images.clone()), |split| Some(images.join(name::inside(split)?)));
@@ -84,6 +76,21 @@ fn parts(request: &Request, root: &Path, description: &Description) -> Result<Ve
         _ if parts.is_empty() => Err(Error::NotADataSet { path: request.path.clone() }),
         _ => Ok(parts),
     }
+}
+
+/// The folders that a `data.yaml` names for a split, or for all.
+fn described_parts(split: Option<&str>, root: &Path, description: &Description) -> Result<Vec<Part>, Error> {
+    let mut parts = Vec::new();
+    for (_, folder) in description.splits.iter().filter(|(name, _)| split.is_none_or(|split| split == name)) {
+        let part = Part::of(found(root, folder));
+        if part.pictures.is_file() {
+            return Err(Error::PictureList { file: part.pictures });
+        }
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    Ok(parts)
 }
 
 /// A folder of pictures that a `data.yaml` names. Some tools write `../train/images` for `train/images`.
@@ -126,36 +133,49 @@ impl Part {
     ) -> Result<Vec<(String, Draft)>, Error> {
         let mut by_stem = pictures::by_stem(&self.pictures)?;
         let mut drafts = Vec::new();
-        // Images without objects need no labels, so that a set without objects needs no folder of them.
-        let labels =
-            if self.labels.is_dir() { pictures::listing(&self.labels, &["txt"])? } else { Vec::new() };
-        let is_list = |label: &str| label == "classes.txt" && !by_stem.contains_key("classes");
-        let labels: Vec<String> = labels.into_iter().filter(|label| !is_list(label)).collect();
-        for label in &labels {
+        for label in self.label_files(&by_stem)? {
             let origin = format!("{prefix}{label}");
-            let Some(pictures) = by_stem.remove(name::stem(label)) else {
+            let Some(pictures) = by_stem.remove(name::stem(&label)) else {
                 defects.add(Reason::LabelWithoutImage, || origin, "");
                 continue;
             };
-            let content = bytes(&self.labels.join(label), MAX_TEXT_BYTES).unwrap_or_else(|error| {
-                defects.add(Reason::Unreadable, || origin.clone(), error.to_string());
-                Vec::new()
-            });
+            let content = self.content(&label, &origin, defects);
             let boxes = yolo::parse(&content, classes);
             for (index, file) in pictures.into_iter().enumerate() {
                 if index > 0 {
                     defects.add(Reason::DuplicateName, || origin.clone(), file.clone());
                 }
-                let file = format!("{prefix}{file}");
-                let draft = Draft { file, stated: None, id: None, boxes: boxes.clone() };
-                drafts.push((origin.clone(), draft));
+                drafts.push((origin.clone(), draft(format!("{prefix}{file}"), boxes.clone())));
             }
         }
         let unlabelled = by_stem.into_values().flatten().map(|file| {
             let file = format!("{prefix}{file}");
-            (file.clone(), Draft { file, stated: None, id: None, boxes: Vec::new() })
+            (file.clone(), draft(file, Vec::new()))
         });
         drafts.extend(unlabelled);
         Ok(drafts)
     }
+
+    /// The bytes of a label file; none where it cannot be read, which is a defect.
+    fn content(&self, label: &str, origin: &str, defects: &mut Defects) -> Vec<u8> {
+        bytes(&self.labels.join(label), MAX_TEXT_BYTES).unwrap_or_else(|error| {
+            defects.add(Reason::Unreadable, || origin.to_owned(), error.to_string());
+            Vec::new()
+        })
+    }
+
+    /// The label files. Images without objects need no labels, so that a set without objects needs no folder of them.
+    fn label_files(&self, by_stem: &BTreeMap<String, Vec<String>>) -> Result<Vec<String>, Error> {
+        if !self.labels.is_dir() {
+            return Ok(Vec::new());
+        }
+        let is_list = |label: &String| label == "classes.txt" && !by_stem.contains_key("classes");
+        let labels = pictures::listing(&self.labels, &["txt"])?;
+        Ok(labels.into_iter().filter(|label| !is_list(label)).collect())
+    }
+}
+
+/// An image of which its label file tells only the boxes.
+fn draft(file: String, boxes: Vec<DraftBox>) -> Draft {
+    Draft { file, stated: None, id: None, boxes }
 }
