@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::error::GraphError;
 use super::ir::{Graph, Module, ModuleId, Node, Parameter, ParameterId, Role, Tap, Value};
-use super::op::{Activation, Conv, Op, Pool, ResizeMode};
+use super::op::{Activation, Conv, DeformConv, Op, Pool, ResizeMode};
 
 /// A place in the network where operators can be added. Module names follow upstream's attributes, so that
 /// parameter names equal the upstream `state_dict`.
@@ -101,6 +101,18 @@ impl State {
     fn fail(&mut self, error: GraphError) {
         self.error.get_or_insert(error);
     }
+
+    /// Names a result of `path`, after the results of earlier calls.
+    fn tap(&mut self, path: String, result: &impl Output) {
+        let calls = self.calls.entry(path.clone()).or_insert(0);
+        let call = if *calls == 0 { String::new() } else { format!("#{calls}") };
+        *calls += 1;
+        for (suffix, value) in result.named() {
+            if value != Value::NONE {
+                self.taps.push(Tap { path: format!("{path}{suffix}{call}"), value });
+            }
+        }
+    }
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -118,7 +130,8 @@ impl Scope<'_> {
     pub fn module<T: Output>(&mut self, name: &str, write: impl FnOnce(&mut Scope<'_>) -> T) -> T {
         let mut scope = self.at(name);
         let result = write(&mut scope);
-        scope.tap(&result);
+        let path = scope.state.path(scope.module).to_owned();
+        scope.state.tap(path, &result);
         result
     }
 
@@ -133,6 +146,12 @@ impl Scope<'_> {
     pub fn output(&mut self, name: &str, value: Value) {
         self.state.taps.push(Tap { path: format!("output.{name}"), value });
         self.state.outputs.push((name.to_owned(), value));
+    }
+
+    /// Names a value that no module returns: the tap stands at `name` in this module.
+    pub fn name(&mut self, name: &str, value: Value) {
+        let path = join(self.state.path(self.module), name);
+        self.state.tap(path, &value);
     }
 
     /// Shape of a value; empty for one that could not be computed.
@@ -162,6 +181,20 @@ impl Scope<'_> {
             parameters.push(("bias", vec![conv.out], Role::Bias));
         }
         self.layer(name, Op::Conv(conv), x, parameters)
+    }
+
+    /// Deformable convolution with `offsets` and, where samples are weighted, a `mask`; this module holds `weight`
+    /// and `bias`. [`Op::DeformConv`] has the shapes.
+    pub fn deform_conv(&mut self, x: Value, offsets: Value, mask: Option<Value>, conv: DeformConv) -> Value {
+        let channels = self.channels(x).checked_div(conv.conv.groups).unwrap_or(0);
+        let [height, width] = conv.conv.kernel;
+        let mut ids =
+            vec![self.parameter("weight", vec![conv.conv.out, channels, height, width], Role::Kernel)];
+        if conv.conv.bias {
+            ids.push(self.parameter("bias", vec![conv.conv.out], Role::Bias));
+        }
+        let inputs = [x, offsets].into_iter().chain(mask).collect();
+        self.node(Op::DeformConv(conv), inputs, ids)
     }
 
     /// Batch normalisation; `name` holds weight, bias, running statistics and the count of batches.
@@ -241,7 +274,7 @@ impl Scope<'_> {
         self.node(Op::Add, vec![left, right], Vec::new())
     }
 
-    /// Product of two values.
+    /// Product of two values; sizes of 1 of the right one stand for all of the left one's.
     pub fn multiply(&mut self, left: Value, right: Value) -> Value {
         self.node(Op::Multiply, vec![left, right], Vec::new())
     }
@@ -264,6 +297,16 @@ impl Scope<'_> {
     /// Softmax along `axis`.
     pub fn softmax(&mut self, x: Value, axis: usize) -> Value {
         self.node(Op::Softmax { axis }, vec![x], Vec::new())
+    }
+
+    /// The `count` largest values along `axis`, in descending order.
+    pub fn top_k(&mut self, x: Value, axis: usize, count: usize) -> Value {
+        self.node(Op::TopK { axis, count }, vec![x], Vec::new())
+    }
+
+    /// Mean along `axis`, which keeps size 1.
+    pub fn mean(&mut self, x: Value, axis: usize) -> Value {
+        self.node(Op::Mean { axis }, vec![x], Vec::new())
     }
 
     fn input(&mut self, shape: [usize; 4]) -> Value {
@@ -329,18 +372,6 @@ impl Scope<'_> {
             module.parameters.push(id);
         }
         id
-    }
-
-    fn tap(&mut self, result: &impl Output) {
-        let path = self.state.path(self.module).to_owned();
-        let calls = self.state.calls.entry(path.clone()).or_insert(0);
-        let call = if *calls == 0 { String::new() } else { format!("#{calls}") };
-        *calls += 1;
-        for (suffix, value) in result.named() {
-            if value != Value::NONE {
-                self.state.taps.push(Tap { path: format!("{path}{suffix}{call}"), value });
-            }
-        }
     }
 }
 

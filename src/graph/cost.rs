@@ -46,7 +46,8 @@ pub fn costs(graph: &Graph) -> Vec<Cost> {
 
 /// Operations of one node.
 fn flops(graph: &Graph, node: &Node) -> u64 {
-    let Op::Conv(_) = node.op else {
+    // Sampling between positions is resizing, which is not counted.
+    let (Op::Conv(_) | Op::DeformConv(_)) = node.op else {
         return 0;
     };
     let kernel = node.parameters.first().and_then(|id| graph.parameter(*id));
@@ -67,7 +68,7 @@ fn add_to_parents(graph: &Graph, costs: &mut [Cost]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Conv;
+    use crate::graph::{Conv, DeformConv};
 
     #[test]
     fn a_multiply_add_counts_as_two_and_shared_parameters_once() {
@@ -82,5 +83,17 @@ mod tests {
         assert_eq!(costs[0], Cost { parameters: 4 * 2 * 9 + 4 + 8, buffers: 9, flops });
         assert_eq!(costs[1], costs[0]);
         assert_eq!(costs[2], Cost { parameters: 76, buffers: 0, flops });
+    }
+
+    #[test]
+    fn a_deformable_convolution_costs_what_it_does_without_offsets() {
+        let graph = Graph::write([1, 4, 5, 6], |net, x| {
+            let offsets = net.conv("offsets", x, Conv::same(18, 3));
+            let conv = DeformConv { conv: Conv::same(8, 3), offset_groups: 1 };
+            net.module("conv", |net| net.deform_conv(x, offsets, None, conv));
+        });
+        let costs = costs(&graph.unwrap());
+        assert_eq!((costs[1].flops, costs[2].flops), (2 * 18 * 30 * 36, 2 * 8 * 30 * 36));
+        assert_eq!(costs[2].parameters, 8 * 36);
     }
 }

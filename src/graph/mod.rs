@@ -24,5 +24,5 @@ mod weights;
 pub use builder::{Output, Scope};
 pub use error::GraphError;
 pub use ir::{Graph, Module, ModuleId, Node, Parameter, ParameterId, Role, Tap, Value};
-pub use op::{Activation, Conv, Op, Pool, ResizeMode};
+pub use op::{Activation, Conv, DeformConv, Op, Pool, ResizeMode};
 pub use weights::{Array, Weights};

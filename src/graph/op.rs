@@ -71,6 +71,33 @@ impl Conv {
     }
 }
 
+/// A convolution that reads every tap of its kernel at a place of its own (arXiv 1703.06211): where the tap would
+/// be, moved by an offset that is given for each position of the result, between four positions of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeformConv {
+    /// The convolution without offsets.
+    pub conv: Conv,
+    /// Groups of input channels that share offsets.
+    pub offset_groups: usize,
+}
+
+impl DeformConv {
+    /// Taps of the kernel.
+    pub fn taps(&self) -> usize {
+        self.conv.kernel.iter().product()
+    }
+
+    /// Channels of the offsets: a vertical and a horizontal one for each group and tap.
+    pub fn offsets(&self) -> usize {
+        2 * self.masks()
+    }
+
+    /// Channels of the factors: one for each group and tap.
+    pub fn masks(&self) -> usize {
+        self.offset_groups * self.taps()
+    }
+}
+
 /// A window that moves over height and width. Pairs are (height, width).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool {
@@ -117,6 +144,11 @@ pub enum Op {
     Input,
     /// Convolution `[N, C, H, W]` to `[N, out, H', W']`. Parameters: kernel, and bias if there is one.
     Conv(Conv),
+    /// Deformable convolution. Inputs: the picture, offsets in positions of the input, `[N, 2 * groups * taps, H', W']`
+    /// in the order group, tap, (down, right), and where samples are weighted (arXiv 1811.11168) a factor for each,
+    /// `[N, groups * taps, H', W']`, used as it is given: a sigmoid is an operator before this one. Outside the
+    /// picture is zero. Parameters: kernel, and bias where there is one.
+    DeformConv(DeformConv),
     /// Batch normalisation over N, H, W. Parameters: weight, bias, running mean, running variance.
     BatchNorm {
         /// Added to the variance.
@@ -165,7 +197,7 @@ pub enum Op {
     },
     /// Sum of two values of one shape.
     Add,
-    /// Product of two values of one shape.
+    /// Product of two values of one shape; where the second has size 1 along an axis, it is the same all along.
     Multiply,
     /// Product with a learnable number. Parameter: the number, of one element.
     Scale,
@@ -189,6 +221,18 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
+    /// The largest values along an axis, in descending order.
+    TopK {
+        /// The axis.
+        axis: usize,
+        /// How many.
+        count: usize,
+    },
+    /// Mean along an axis, which keeps size 1.
+    Mean {
+        /// The axis.
+        axis: usize,
+    },
 }
 
 impl Op {
@@ -197,6 +241,7 @@ impl Op {
         match self {
             Op::Input => "input",
             Op::Conv(_) => "convolution",
+            Op::DeformConv(_) => "deformable convolution",
             Op::BatchNorm { .. } => "batch norm",
             Op::GroupNorm { .. } => "group norm",
             Op::Activation(Activation::Relu) => "relu",
@@ -218,6 +263,8 @@ impl Op {
             Op::Reshape { .. } => "reshape",
             Op::Transpose { .. } => "transpose",
             Op::Softmax { .. } => "softmax",
+            Op::TopK { .. } => "top k",
+            Op::Mean { .. } => "mean",
         }
     }
 }

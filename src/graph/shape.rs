@@ -1,6 +1,6 @@
 //! Shapes: what an operator makes of the shapes of its inputs.
 
-use super::op::{Conv, Op, Pool};
+use super::op::{Conv, DeformConv, Op, Pool};
 
 /// The rule that the shapes break.
 type Broken = String;
@@ -14,7 +14,9 @@ impl Op {
         match (self, inputs) {
             (Op::Concat { axis }, [first, rest @ ..]) => concat(*axis, first, rest),
             (Op::Add | Op::Multiply, [left, right]) if left == right => Ok(left.to_vec()),
+            (Op::Multiply, [left, right]) if repeats(left, right) => Ok(left.to_vec()),
             (Op::Add | Op::Multiply, [_, _]) => Err("the shapes must be equal".to_owned()),
+            (Op::DeformConv(conv), [input, maps @ ..]) => deformed(conv, planes(input)?, maps),
             (_, [input]) => self.infer_one(input),
             _ => Err("wrong number of inputs".to_owned()),
         }
@@ -31,7 +33,11 @@ impl Op {
             Op::Reshape { shape } => reshape(input, shape),
             Op::Transpose { order } => transpose(input, order),
             Op::Softmax { axis } if *axis >= input.len() => Err(format!("there is no axis {axis}")),
-            Op::Concat { .. } | Op::Add | Op::Multiply => Err("wrong number of inputs".to_owned()),
+            Op::TopK { axis, count } => slice(input, *axis, 0, *count),
+            Op::Mean { axis } => slice(input, *axis, 0, 1),
+            Op::Concat { .. } | Op::Add | Op::Multiply | Op::DeformConv(_) => {
+                Err("wrong number of inputs".to_owned())
+            }
             Op::Input | Op::Activation(_) | Op::Scale | Op::Softmax { .. } => Ok(input.to_vec()),
         }
     }
@@ -64,6 +70,30 @@ fn convolved(conv: Conv, [n, channels, height, width]: [usize; 4]) -> Result<Vec
     }
 }
 
+/// Whether `right` has the sizes of `left`, or 1.
+fn repeats(left: &[usize], right: &[usize]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left == right || *right == 1)
+}
+
+/// The result of a deformable convolution, whose offsets and factors are given for each of its positions.
+fn deformed(conv: &DeformConv, input: [usize; 4], maps: &[&[usize]]) -> Result<Vec<usize>, Broken> {
+    let [images, channels, ..] = input;
+    if conv.offset_groups == 0 || !channels.is_multiple_of(conv.offset_groups) {
+        return Err(format!("{} groups of offsets do not divide {channels} channels", conv.offset_groups));
+    }
+    let result = convolved(conv.conv, input)?;
+    if maps.is_empty() || maps.len() > 2 {
+        return Err("wrong number of inputs".to_owned());
+    }
+    for (map, channels) in maps.iter().zip([conv.offsets(), conv.masks()]) {
+        let needed = [&[images, channels], result.get(2..).unwrap_or_default()].concat();
+        if **map != *needed {
+            return Err(format!("offsets and factors must be {needed:?}"));
+        }
+    }
+    Ok(result)
+}
+
 impl Pool {
     /// Height and width of the result for an input of `size`; `None` when the window does not fit.
     pub fn output_size(&self, size: [usize; 2]) -> Option<[usize; 2]> {
@@ -79,8 +109,15 @@ impl Pool {
         if padding.checked_mul(2)? > kernel {
             return None;
         }
-        let whole = positions(size, kernel, stride, padding, 1)?;
-        let covered = (whole - 1).checked_mul(stride)?.checked_add(kernel)?;
+        // In ceil mode even the first window may stick out.
+        let whole = match positions(size, kernel, stride, padding, 1) {
+            None if self.ceil && stride > 0 && size > 0 => 0,
+            whole => whole?,
+        };
+        let covered = match whole.checked_sub(1) {
+            None => 0,
+            Some(steps) => steps.checked_mul(stride)?.checked_add(kernel)?,
+        };
         let sticks_out = self.ceil
             && covered < size.checked_add(2 * padding)?
             && whole.checked_mul(stride)? < size.checked_add(padding)?;
@@ -166,6 +203,34 @@ mod tests {
         // The last window would begin in the padding: torch drops it.
         let ceil = Pool { ceil: true, ..Pool::new(2, 3, 1) };
         assert_eq!(ceil.output_size([5, 5]).unwrap(), [2, 2]);
+        // torch.nn.AvgPool2d(2, 2, ceil_mode=True) on 1x3: the first window sticks out.
+        let ceil = Pool { ceil: true, ..Pool::new(2, 2, 0) };
+        assert_eq!(ceil.output_size([1, 3]).unwrap(), [1, 2]);
+        assert_eq!(Pool::new(2, 2, 0).output_size([1, 3]), None);
+    }
+
+    #[test]
+    fn offsets_stand_for_every_position_of_the_result() {
+        let conv = Conv { groups: 2, ..Conv::same(8, 3).stride(2) };
+        let deformed = Op::DeformConv(DeformConv { conv, offset_groups: 2 });
+        let (x, offsets, mask) = ([2, 4, 9, 6], [2, 36, 5, 3], [2, 18, 5, 3]);
+        assert_eq!(deformed.infer(&[&x, &offsets]).unwrap(), [2, 8, 5, 3]);
+        assert_eq!(deformed.infer(&[&x, &offsets, &mask]).unwrap(), [2, 8, 5, 3]);
+        let why = |inputs: &[&[usize]]| deformed.infer(inputs).unwrap_err();
+        assert!(why(&[&x, &mask]).contains("[2, 36, 5, 3]"));
+        assert!(why(&[&x, &offsets, &offsets]).contains("[2, 18, 5, 3]"));
+        assert!(why(&[&x]).contains("number of inputs"));
+        assert!(why(&[&[2, 3, 9, 6], &offsets]).contains("groups of offsets"));
+    }
+
+    #[test]
+    fn a_second_factor_may_be_the_same_along_an_axis() {
+        let scores = Op::Multiply.infer(&[&[2, 3, 4, 5], &[2, 1, 4, 5]]);
+        assert_eq!(scores.unwrap(), [2, 3, 4, 5]);
+        assert!(Op::Multiply.infer(&[&[2, 1, 4, 5], &[2, 3, 4, 5]]).is_err());
+        assert_eq!(Op::TopK { axis: 1, count: 2 }.infer(&[&[2, 3, 4]]).unwrap(), [2, 2, 4]);
+        assert!(Op::TopK { axis: 1, count: 4 }.infer(&[&[2, 3, 4]]).is_err());
+        assert_eq!(Op::Mean { axis: 2 }.infer(&[&[2, 3, 4]]).unwrap(), [2, 3, 1]);
     }
 
     #[test]

@@ -10,9 +10,10 @@ use super::kernels::norm::{BatchNorm, ChannelAffine, GroupNorm, Moments, batch_m
 use super::kernels::pool::MaxPool;
 use super::kernels::resample::Resample;
 use super::kernels::softmax::Softmax;
+use super::kernels::top_k::TopK;
 use super::parameters::Parameters;
 use super::tensors::to_f64;
-use crate::graph::{Graph, GraphError, Node, Op, Value};
+use crate::graph::{DeformConv, Graph, GraphError, Node, Op, Value};
 
 /// Why a graph could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +149,8 @@ impl<'a> Executor<'a> {
         let result = match (&node.op, inputs) {
             (Op::Concat { axis }, _) => Tensor::cat(inputs, *axis),
             (Op::Add, [left, right]) => left + right,
-            (Op::Multiply, [left, right]) => left * right,
+            (Op::Multiply, [left, right]) => left.broadcast_mul(right),
+            (Op::DeformConv(conv), [x, maps @ ..]) => deformed(*conv, x, maps, &parameters),
             (Op::BatchNorm { epsilon, momentum }, [x]) => {
                 self.batch_norm(node, x, &parameters, *epsilon, *momentum)
             }
@@ -276,6 +278,8 @@ fn unary(node: &Node, x: &Tensor, parameters: &[&Tensor]) -> candle_core::Result
         (Op::Resize { mode, size: to }, _) => apply1(Resample::resize(*mode, size(), *to), x),
         (Op::Slice { axis, start, length }, _) => x.narrow(*axis, *start, *length),
         (Op::Softmax { axis }, _) => apply1(Softmax { axis: *axis }, x),
+        (Op::TopK { axis, count }, _) => apply1(TopK { axis: *axis, count: *count }, x),
+        (Op::Mean { axis }, _) => x.mean_keepdim(*axis),
         (Op::Reshape { shape }, _) => x.reshape(shape.as_slice()),
         (Op::Transpose { order }, _) => x.permute(order.as_slice()),
         (Op::ChannelShuffle { groups }, _) => {
@@ -284,6 +288,21 @@ fn unary(node: &Node, x: &Tensor, parameters: &[&Tensor]) -> candle_core::Result
             dealt.reshape((n, channels, height, width))
         }
         _ => candle_core::bail!("{} with {} parameters", node.op.name(), parameters.len()),
+    }
+}
+
+/// `maps` are the offsets and, where samples are weighted, their factors.
+fn deformed(
+    conv: DeformConv,
+    x: &Tensor,
+    maps: &[Tensor],
+    parameters: &[&Tensor],
+) -> candle_core::Result<Tensor> {
+    let Some((kernel, bias)) = parameters.split_first() else { candle_core::bail!("there is no kernel") };
+    let result = apply3(conv, x, &Tensor::cat(maps, 1)?, kernel)?;
+    match bias.first() {
+        Some(bias) => result.broadcast_add(&bias.reshape((1, conv.conv.out, 1, 1))?),
+        None => Ok(result),
     }
 }
 

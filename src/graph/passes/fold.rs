@@ -2,7 +2,7 @@
 
 use crate::graph::ir::{Graph, Node, Parameter, ParameterId, Role, Value};
 use crate::graph::passes::remove_dead;
-use crate::graph::{Array, GraphError, Op, Weights};
+use crate::graph::{Array, DeformConv, GraphError, Op, Weights};
 
 /// A convolution and the batch norm that was folded into it.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ fn foldable(graph: &Graph, uses: &[usize], sharing: &[usize], norm: Value) -> Op
     };
     let conv_value = *node.inputs.first()?;
     let conv = graph.node(conv_value)?;
-    let Op::Conv(settings) = conv.op else {
+    let (Op::Conv(settings) | Op::DeformConv(DeformConv { conv: settings, .. })) = conv.op else {
         return None;
     };
     let alone = |node: &Node| node.parameters.iter().all(|id| sharing.get(id.0) == Some(&1));
@@ -90,7 +90,10 @@ fn bias_of(kernel: &Parameter, out: usize) -> Parameter {
 
 fn add_bias(graph: &mut Graph, conv: Value, fold: &Fold) {
     let id = ParameterId(graph.parameters.len());
-    let Some(Node { op: Op::Conv(settings), parameters, module, .. }) = graph.nodes.get_mut(conv.0) else {
+    let Some(Node { op, parameters, module, .. }) = graph.nodes.get_mut(conv.0) else {
+        return;
+    };
+    let (Op::Conv(settings) | Op::DeformConv(DeformConv { conv: settings, .. })) = op else {
         return;
     };
     if fold.was_biased {

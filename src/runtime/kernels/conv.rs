@@ -24,7 +24,7 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    fn new<T>(conv: Conv, x: View<'_, T>) -> Geometry {
+    pub(super) fn new<T>(conv: Conv, x: View<'_, T>) -> Geometry {
         let [images, channels, height, width] = x.planes();
         let along = |size: usize, axis: fn([usize; 2]) -> usize| {
             let reach = axis(conv.dilation) * (axis(conv.kernel) - 1) + 1;
@@ -43,12 +43,12 @@ impl Geometry {
     }
 
     /// Channels of the result in one group.
-    fn out_in_group(&self) -> usize {
+    pub(super) fn out_in_group(&self) -> usize {
         self.conv.out / self.conv.groups
     }
 
     /// Rows of the unfolded input of one group: channel and tap.
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.channels / self.conv.groups * self.conv.kernel.iter().product::<usize>()
     }
 
@@ -109,6 +109,18 @@ impl Geometry {
         std::array::from_fn(|axis| {
             let of = |pair: [usize; 2]| pair.get(axis).copied().unwrap_or(1);
             Reach::new(of(tap), [of(stride), of(padding), of(dilation)], of(self.input), of(self.output))
+        })
+    }
+
+    /// The row and column of the input that a tap reads for a position of the result; in the padding perhaps.
+    pub(super) fn start(&self, tap: usize, position: usize) -> [isize; 2] {
+        let Conv { stride, padding, dilation, .. } = self.conv;
+        let [_, out_width] = self.output;
+        let at = [position / out_width, position % out_width];
+        let tap = self.tap(tap);
+        std::array::from_fn(|axis| {
+            let of = |pair: [usize; 2]| pair.get(axis).copied().unwrap_or_default() as isize;
+            of(at) * of(stride) + of(tap) * of(dilation) - of(padding)
         })
     }
 

@@ -7,7 +7,8 @@ use super::norm::{BatchNorm, ChannelAffine, GroupNorm, batch_moments};
 use super::pool::MaxPool;
 use super::resample::Resample;
 use super::softmax::Softmax;
-use crate::graph::{Activation, Conv, Pool, ResizeMode};
+use super::top_k::TopK;
+use crate::graph::{Activation, Conv, DeformConv, Op, Pool, ResizeMode};
 use crate::runtime::kernel::{View, apply1, apply2, apply3};
 
 /// Numbers without pattern in [-1, 1), the same in every run.
@@ -83,6 +84,47 @@ fn convolutions() {
     }
     let biased = Conv::same(4, 3).stride(2).biased();
     check(&[&[2, 3, 5, 6], &[4, 3, 3, 3], &[4]], |i| apply3(biased, &i[0], &i[1], &i[2]));
+}
+
+/// Offsets are no whole numbers: there the derivative jumps.
+#[test]
+fn deformable_convolutions() {
+    let plain = Conv::same(4, 3);
+    let cases = [
+        (3, plain, 1),
+        (3, plain.stride(2), 1),
+        (4, Conv { groups: 2, padding: [0, 2], ..plain }, 1),
+        // Offset groups that groups of channels cut across, and the other way round.
+        (6, Conv { groups: 3, ..Conv::same(3, 3) }, 2),
+        (4, Conv { stride: [2, 1], dilation: [1, 2], kernel: [3, 2], ..plain }, 4),
+    ];
+    for (channels, conv, offset_groups) in cases {
+        let deform = DeformConv { conv, offset_groups };
+        let [height, width] = conv.kernel;
+        let x = [2, channels, 5, 4];
+        let kernel = [conv.out, channels / conv.groups, height, width];
+        let plain = Op::Conv(conv).infer(&[&x]).unwrap();
+        for maps in [deform.offsets(), deform.offsets() + deform.masks()] {
+            let maps = [2, maps, plain[2], plain[3]];
+            check(&[&x, &maps, &kernel], |i| apply3(deform, &i[0], &(&i[1] * 3.0)?, &i[2]));
+        }
+    }
+}
+
+#[test]
+fn largest_values_means_and_products() {
+    let shapes: [&[usize]; 1] = [&[2, 3, 5, 6]];
+    for axis in 0..4 {
+        for count in 1..=2 {
+            check(&shapes, |i| apply1(TopK { axis, count }, &i[0]));
+        }
+        check(&shapes, |i| i[0].mean_keepdim(axis));
+    }
+    for factor in [[2, 1, 5, 6], [2, 3, 1, 1], [1, 1, 1, 6]] {
+        check(&[&[2, 3, 5, 6], &factor], |i| i[0].broadcast_mul(&i[1]));
+    }
+    // The bias of a deformable convolution.
+    check(&[&[2, 3, 5, 6], &[3]], |i| i[0].broadcast_add(&i[1].reshape((1, 3, 1, 1))?));
 }
 
 #[test]

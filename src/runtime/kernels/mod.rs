@@ -4,12 +4,14 @@
 
 pub(super) mod activation;
 pub(super) mod conv;
+pub(super) mod deform_conv;
 pub(super) mod depthwise;
 pub(super) mod matrix;
 pub(super) mod norm;
 pub(super) mod pool;
 pub(super) mod resample;
 pub(super) mod softmax;
+pub(super) mod top_k;
 
 #[cfg(test)]
 mod finite_differences;
