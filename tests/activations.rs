@@ -4,40 +4,12 @@
 
 mod support;
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
-use converters::Checkpoint;
 use port::graph::passes::fold_batch_norms;
 use port::graph::{Graph, Weights};
 use port::models::{Form, preset};
-use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
-use support::{reference, synthetic_weights, values};
-
-fn input(recording: &Checkpoint) -> Tensor {
-    let shape = recording.tensor("input").unwrap().shape().to_vec();
-    Tensor::from_vec(values(recording, "input"), shape, &Device::Cpu).unwrap()
-}
-
-/// Every named value of a run in f32.
-fn taps(graph: &Graph, weights: &Weights, input: &Tensor) -> HashMap<String, Tensor> {
-    let parameters = Parameters::frozen(graph, weights, DType::F32).unwrap();
-    let executor = Executor::new(graph, &parameters, NormStatistics::Running);
-    let mut by_value = HashMap::new();
-    executor.observe(input, |value, tensor| drop(by_value.insert(value, tensor.clone()))).unwrap();
-    graph.taps().iter().map(|tap| (tap.path.clone(), by_value[&tap.value].clone())).collect()
-}
-
-/// The largest difference, relative to the tensor's largest magnitude.
-fn error(ours: &Tensor, recording: &Checkpoint, name: &str) -> f64 {
-    assert_eq!(ours.dims(), recording.tensor(name).unwrap().shape(), "{name}");
-    let theirs = values(recording, name);
-    let largest = theirs.iter().fold(0.0, |largest, value| f64::max(largest, f64::from(value.abs())));
-    let ours = to_f64(ours).unwrap();
-    let differences = ours.iter().zip(theirs).map(|(a, b)| (a - f64::from(b)).abs());
-    differences.fold(0.0, f64::max) / largest
-}
+use support::{error, input, reference, synthetic_weights, taps, values};
 
 /// Values that are made of the network's outputs.
 const DECODED: [&str; 4] = ["output.boxes", "output.distances", "output.priors", "output.scores"];

@@ -2,14 +2,18 @@
 //!
 //! - [`Network`] is what a configuration gives; [`Model`] is one of any family, written in a [`Form`];
 //! - [`FAMILIES`] lists what is known, with presets and how a checkpoint's shapes tell the configuration;
+//! - [`gfocal_v2`] is GFocalV2 and GFL, on a [`ResNet`] and an [`Fpn`];
 //! - [`nanodet_plus`] is NanoDet-Plus, on the backbone ShuffleNetV2.
 //! - [`DetectorFacts`] is what belongs to a detector beside its network.
 
 mod detector;
 mod evidence;
 mod family;
+mod fpn;
+pub mod gfocal_v2;
 pub mod nanodet_plus;
 mod network;
+mod resnet;
 mod shufflenet;
 
 pub use detector::{
@@ -18,7 +22,9 @@ pub use detector::{
 };
 pub use evidence::{Shapes, vote};
 pub use family::{Family, Form, Preset, family, preset};
+pub use fpn::{ExtraLevels, Fpn};
 pub use network::{Model, Network};
+pub use resnet::{Block, Deformable, ResNet};
 
 /// All families.
-pub const FAMILIES: &[&Family] = &[&nanodet_plus::FAMILY];
+pub const FAMILIES: &[&Family] = &[&gfocal_v2::FAMILY, &nanodet_plus::FAMILY];

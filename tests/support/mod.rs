@@ -2,10 +2,13 @@
 
 #![allow(dead_code)] // every test uses some of it
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use candle_core::{DType, Device, Tensor};
 use converters::{Checkpoint, Dtype};
 use port::graph::{Array, Graph, Parameter, Weights};
+use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
 
 /// The folder `name` of the reference data beside the repository. Where there is none the test that asks says so
 /// and passes; the project's own continuous integration has the data and may not do without.
@@ -34,6 +37,31 @@ pub fn values(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
     assert_eq!(tensor.dtype(), Dtype::F32, "{name}");
     let bytes = tensor.bytes().unwrap();
     bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
+/// The input of a recording.
+pub fn input(recording: &Checkpoint) -> Tensor {
+    let shape = recording.tensor("input").unwrap().shape().to_vec();
+    Tensor::from_vec(values(recording, "input"), shape, &Device::Cpu).unwrap()
+}
+
+/// Every named value of a run in f32.
+pub fn taps(graph: &Graph, weights: &Weights, input: &Tensor) -> HashMap<String, Tensor> {
+    let parameters = Parameters::frozen(graph, weights, DType::F32).unwrap();
+    let executor = Executor::new(graph, &parameters, NormStatistics::Running);
+    let mut by_value = HashMap::new();
+    executor.observe(input, |value, tensor| drop(by_value.insert(value, tensor.clone()))).unwrap();
+    graph.taps().iter().map(|tap| (tap.path.clone(), by_value[&tap.value].clone())).collect()
+}
+
+/// The largest difference, relative to the tensor's largest magnitude.
+pub fn error(ours: &Tensor, recording: &Checkpoint, name: &str) -> f64 {
+    assert_eq!(ours.dims(), recording.tensor(name).unwrap().shape(), "{name}");
+    let theirs = values(recording, name);
+    let largest = theirs.iter().fold(0.0, |largest, value| f64::max(largest, f64::from(value.abs())));
+    let ours = to_f64(ours).unwrap();
+    let differences = ours.iter().zip(theirs).map(|(a, b)| (a - f64::from(b)).abs());
+    differences.fold(0.0, f64::max) / largest
 }
 
 /// The values that the reference data gives to a graph's parameters: each follows from the parameter's name.
