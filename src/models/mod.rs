@@ -27,4 +27,4 @@ pub use network::{Model, Network};
 pub use resnet::{Block, Deformable, ResNet};
 
 /// All families.
-pub const FAMILIES: &[&Family] = &[&gfocal_v2::FAMILY, &nanodet_plus::FAMILY];
+pub const FAMILIES: &[&Family] = &[&nanodet_plus::FAMILY, &gfocal_v2::FAMILY];
