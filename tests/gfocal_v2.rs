@@ -6,12 +6,20 @@ mod support;
 
 use std::path::Path;
 
+use candle_core::{DType, Device, Tensor, Var};
+use converters::{Checkpoint, Dtype};
+use port::detect::decode;
 use port::graph::cost::costs;
-use port::graph::{Graph, ResizeMode, Weights};
-use port::models::gfocal_v2::{GFocalV2, Quality};
-use port::models::{Block, ExtraLevels, Form, Fpn, Model, ResNet};
+use port::graph::passes::fold_batch_norms;
+use port::graph::{Conv, DeformConv, Graph, Op, Weights};
+use port::identify::{Request, array, identify, load};
+use port::models::gfocal_v2::GFocalV2;
+use port::models::{Block, Deformable, ExtraLevels, Form, Fpn, Head, Model, Network, ResNet, Size};
+use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
 use serde_json::Value as Json;
-use support::{error, input, reference, synthetic_weights, taps};
+use support::{
+    check_gradients, error, input, json, ramp, reference, synthetic, synthetic_weights, taps, values,
+};
 
 /// ResNet-18 with 8 channels, a pyramid and head of 64, two convolutions in a tower, 5 classes.
 fn tiny() -> GFocalV2 {
@@ -48,10 +56,6 @@ fn variants() -> Vec<(&'static str, GFocalV2)> {
         ("gfocal_r2n101_dcn_fpn", GFocalV2::on(r2n101().deformed_from(2))),
         ("gfl_r50_fpn", GFocalV2::v1(ResNet::of_depth(50))),
     ]
-}
-
-fn json(file: &Path) -> Json {
-    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
 fn graph(network: &GFocalV2, input: [usize; 4]) -> Graph {
@@ -153,5 +157,291 @@ fn every_layer_equals_the_original() {
             }
         }
         assert!(files > 0, "nothing is recorded of {name}");
+    }
+}
+
+/// The levels of the recording are rows of points; boxes and scores were decoded and not clipped.
+#[test]
+fn the_network_of_liangheming_equals_its_original() {
+    let Some(folder) = reference("gfocal-v2") else { return };
+    let recording = converters::open(folder.join("liangheming_gfocal_r50/activations.safetensors")).unwrap();
+    let input = input(&recording);
+    let network = GFocalV2::liangheming();
+    let graph = graph(&network, [1, 3, 64, 96]);
+    // The values follow from the names of that code base.
+    let tensors: Vec<_> =
+        named(&folder.join("names/liangheming_gfocal_r50.json")).iter().map(filled).collect();
+    let loaded = identify(&tensors, Request::default()).unwrap().mapping.tensors().unwrap();
+    let arrays = loaded.iter().filter(|tensor| tensor.dtype() == Dtype::F32);
+    let weights: Weights = arrays.map(|one| (one.name().to_owned(), array(one).unwrap())).collect();
+    let taps = taps(&graph, &weights, &input);
+    let size = Size { width: 96, height: 64 };
+    let head = Head { clip: false, ..network.facts(size).head };
+    let numbers: Vec<f64> = to_f64(&taps["output.preds"]).unwrap();
+    let decoded = decode(&numbers, &head, size, size).unwrap();
+    let boxes = Tensor::from_vec(decoded.boxes.concat(), (1, 129, 4), &Device::Cpu).unwrap();
+    let scores = Tensor::from_vec(decoded.scores, (1, 129, 80), &Device::Cpu).unwrap();
+    let mut start = 0;
+    for (level, points) in decoded.levels.into_iter().enumerate() {
+        let rows = |tensor: &Tensor| tensor.narrow(1, start, points).unwrap();
+        let preds = rows(&taps["output.preds"]);
+        let check = |ours: &Tensor, name: &str| {
+            let error = error(ours, &recording, &format!("{name}.{level}"));
+            println!("{name}.{level}: {error:.2e}");
+            assert!(error < TOLERANCE, "{name}.{level}: {error}");
+        };
+        check(&taps[&format!("neck.{level}")], "neck");
+        check(&preds.narrow(2, 0, 80).unwrap(), "output.cls_logits");
+        check(&preds.narrow(2, 80, 68).unwrap(), "output.reg_logits");
+        let boxes_scores = Tensor::cat(&[rows(&boxes), rows(&scores)], 2).unwrap();
+        check(&boxes_scores, "output.boxes_scores");
+        start += points;
+    }
+}
+
+/// Sides that no level divides: upstream's convolutions round up, and a level is resized to the one below.
+#[test]
+fn any_size_of_input_is_taken() {
+    for network in [tiny(), small(Block::Res2Net { scales: 4, width: 4 }, true, [Some(Deformable::V1); 4])] {
+        for (height, width) in [(97, 33), (50, 130), (16, 16), (1, 1)] {
+            let graph = graph(&network, [1, 3, height, width]);
+            let preds = &graph.node(graph.output("preds").unwrap()).unwrap().shape;
+            let size = Size { width, height };
+            let head = network.facts(size).head;
+            assert_eq!(*preds, [1, head.points(size), head.row()], "{height}x{width}");
+            let input = ramp(3 * height * width, 1009).into_iter().map(|value| value as f32).collect();
+            let input = Tensor::from_vec(input, (1, 3, height, width), &Device::Cpu).unwrap();
+            let taps = taps(&graph, &weights(&graph, true), &input);
+            assert!(to_f64(&taps["output.preds"]).unwrap().iter().all(|value| value.is_finite()));
+        }
+    }
+}
+
+/// A small network on a backbone of these blocks.
+fn small(block: Block, deep: bool, deformable: [Option<Deformable>; 4]) -> GFocalV2 {
+    let backbone = ResNet { deep, stem: 8, block, channels: 8, depths: [1, 2, 1, 1], deformable };
+    let network = GFocalV2::on(backbone);
+    GFocalV2 { neck: Fpn { channels: 64, ..network.neck }, channels: 64, stacked: 1, classes: 3, ..network }
+}
+
+const INPUT: [usize; 4] = [2, 3, 96, 64];
+
+/// A number that depends on the whole output.
+fn loss(graph: &Graph, parameters: &Parameters) -> Tensor {
+    let input = Tensor::from_vec(ramp(INPUT.iter().product(), 1009), &INPUT[..], &Device::Cpu).unwrap();
+    let executor = Executor::new(graph, parameters, NormStatistics::Batch);
+    let output = executor.run(&input).unwrap().get("preds").unwrap().clone();
+    let weights = Tensor::from_vec(ramp(output.elem_count(), 97), output.shape(), &Device::Cpu).unwrap();
+    (output * weights).unwrap().mean_all().unwrap()
+}
+
+#[test]
+fn gradients_of_a_network_equal_finite_differences() {
+    let v2 = Some(Deformable { modulated: true, groups: 2 });
+    let network = small(Block::Res2Net { scales: 4, width: 4 }, true, [None, None, Some(Deformable::V1), v2]);
+    let graph = graph(&network, INPUT);
+    let names = [
+        "backbone.stem.3.weight",
+        "backbone.layer1.0.downsample.1.weight",
+        "backbone.layer2.0.convs.1.weight",
+        "backbone.layer2.1.bns.2.bias",
+        "backbone.layer3.0.convs.0.weight",
+        "backbone.layer3.0.convs.2.conv_offset.weight",
+        "backbone.layer4.0.convs.1.conv_offset.bias",
+        "backbone.layer4.0.conv1.weight",
+        "neck.lateral_convs.2.conv.weight",
+        "neck.fpn_convs.3.conv.weight",
+        "bbox_head.cls_convs.0.gn.weight",
+        "bbox_head.gfl_cls.bias",
+        "bbox_head.gfl_reg.weight",
+        "bbox_head.scales.1.scale",
+        "bbox_head.reg_conf.0.weight",
+        "bbox_head.reg_conf.2.bias",
+    ];
+    check_gradients(&graph, &weights(&graph, true), &names, loss);
+
+    let grouped = small(Block::Bottleneck { groups: 2, width: 4 }, false, [None, v2, None, None]);
+    let liangheming = GFocalV2::liangheming();
+    let neck = Fpn { channels: 64, ..liangheming.neck };
+    let network = GFocalV2 { neck, tower_bias: true, quality: None, ..grouped };
+    let graph = self::graph(&network, INPUT);
+    let names = [
+        "backbone.conv1.weight",
+        "backbone.layer2.0.conv2.weight",
+        "backbone.layer2.0.conv2.conv_offset.weight",
+        "backbone.layer3.0.conv2.weight",
+        "backbone.layer3.0.downsample.0.weight",
+        "neck.fpn_convs.4.conv.weight",
+        "bbox_head.reg_convs.0.conv.bias",
+    ];
+    check_gradients(&graph, &weights(&graph, true), &names, loss);
+}
+
+/// Batch norms behind deformable convolutions fold like any other.
+#[test]
+fn folded_batch_norms_change_nothing() {
+    let deformable = [None, Some(Deformable::V1), Some(Deformable { modulated: true, groups: 1 }), None];
+    let network = small(Block::Bottleneck { groups: 2, width: 4 }, false, deformable);
+    let graph = graph(&network, INPUT);
+    let weights = weights(&graph, true);
+    let (folded, folding) = fold_batch_norms(&graph);
+    assert!(!folded.nodes().iter().any(|node| matches!(node.op, Op::BatchNorm { .. })));
+    let input = ramp(INPUT.iter().product(), 1009).into_iter().map(|value| value as f32).collect();
+    let input = Tensor::from_vec(input, &INPUT[..], &Device::Cpu).unwrap();
+    let preds = |graph, weights| to_f64(&taps(graph, weights, &input)["output.preds"]).unwrap();
+    let (before, after) = (preds(&graph, &weights), preds(&folded, &folding.fold(&weights).unwrap()));
+    let largest = before.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    for (before, after) in before.into_iter().zip(after) {
+        assert!((before - after).abs() < TOLERANCE * largest, "{before} {after}");
+    }
+}
+
+/// One deformable convolution in a graph: the node, and the kernel as a variable.
+fn deform_node(conv: DeformConv, x: [usize; 4]) -> Graph {
+    let graph = Graph::write(x, |net, x| {
+        let maps = |out| Conv { out, groups: 1, bias: false, ..conv.conv };
+        let offsets = net.conv("offsets", x, maps(conv.offsets()));
+        let mask = net.conv("mask", x, maps(conv.masks()));
+        net.module("with", |net| net.deform_conv(x, offsets, Some(mask), conv));
+    });
+    graph.unwrap()
+}
+
+fn variable(file: &Checkpoint, name: &str) -> Var {
+    let tensor = Tensor::from_vec(values(file, name), file.tensor(name).unwrap().shape(), &Device::Cpu);
+    Var::from_tensor(&tensor.unwrap().to_dtype(DType::F64).unwrap()).unwrap()
+}
+
+/// Upstream's deformable convolutions, with gradients for the input, the offsets and the kernel.
+#[test]
+fn deformable_convolutions_equal_the_original() {
+    let Some(folder) = reference("gfocal-v2") else { return };
+    let file = converters::open(folder.join("head/deform_conv.safetensors")).unwrap();
+    let facts = json(&folder.join("head/facts.json"));
+    for (case, facts) in facts["deform_conv"].as_object().unwrap() {
+        let fact = |name: &str| facts[name].as_u64().unwrap() as usize;
+        let [x, kernel] = ["input", "weight"].map(|name| variable(&file, &format!("{case}.{name}")));
+        let conv = Conv {
+            stride: [fact("stride"); 2],
+            padding: [fact("padding"); 2],
+            dilation: [fact("dilation"); 2],
+            groups: fact("groups"),
+            ..Conv::same(kernel.dims()[0], 3)
+        };
+        let conv = DeformConv { conv, offset_groups: fact("deform_groups") };
+        let graph = deform_node(conv, x.dims4().unwrap().into());
+        let node = graph.nodes().iter().find(|node| matches!(node.op, Op::DeformConv(_))).unwrap();
+        let parameters = Parameters::trainable(&graph, &synthetic_weights(&graph), DType::F64).unwrap();
+        parameters.variable(node.parameters[0]).unwrap().set(&kernel).unwrap();
+        let kernel = parameters.variable(node.parameters[0]).unwrap();
+        let check = |ours: &Tensor, name: &str| {
+            let error = error(ours, &file, &format!("{case}.{name}"));
+            println!("{case}.{name}: {error:.2e}");
+            assert!(error < 1e-6, "{case}.{name}: {error}");
+        };
+        let executor = Executor::new(&graph, &parameters, NormStatistics::Running);
+        if case == "modulated" {
+            let maps = variable(&file, "modulated.maps");
+            let [offsets, mask] = [maps.narrow(1, 0, 18), maps.narrow(1, 18, 9)].map(Result::unwrap);
+            let mask = (mask.neg().unwrap().exp().unwrap() + 1.0).unwrap().recip().unwrap();
+            check(&executor.apply(node, &[x.as_tensor().clone(), offsets, mask]).unwrap(), "output");
+            continue;
+        }
+        let offsets = variable(&file, &format!("{case}.offset"));
+        let output = executor.apply(node, &[x.as_tensor().clone(), offsets.as_tensor().clone()]).unwrap();
+        check(&output, "output");
+        let gradient = variable(&file, &format!("{case}.grad_output"));
+        let gradients = (&output * gradient.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+        check(gradients.get(&x).unwrap(), "grad_input");
+        check(gradients.get(&offsets).unwrap(), "grad_offset");
+        check(gradients.get(kernel).unwrap(), "grad_weight");
+    }
+}
+
+/// Tensors of the names and shapes of a code base, all zero.
+fn named(file: &Path) -> Vec<converters::Tensor> {
+    let tensor = |entry: &Json| {
+        let shape: Vec<usize> = serde_json::from_value(entry["shape"].clone()).unwrap();
+        let dtype = if entry["dtype"] == "int64" { Dtype::I64 } else { Dtype::F32 };
+        let bytes = vec![0; shape.iter().product::<usize>() * dtype.size()];
+        converters::Tensor::from_bytes(entry["name"].as_str().unwrap(), dtype, &shape, bytes).unwrap()
+    };
+    json(file)["tensors"].as_array().unwrap().iter().map(tensor).collect()
+}
+
+/// The same with the values of the reference data; counters stay zero.
+fn filled(tensor: &converters::Tensor) -> converters::Tensor {
+    if tensor.dtype() != Dtype::F32 {
+        return tensor.clone();
+    }
+    let values = synthetic(tensor.name(), tensor.shape());
+    let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+    converters::Tensor::from_bytes(tensor.name(), Dtype::F32, tensor.shape(), bytes).unwrap()
+}
+
+#[track_caller]
+fn check_identified(tensors: &[converters::Tensor], table: &str, network: &GFocalV2, defaulted: usize) {
+    let found = identify(tensors, Request::default()).unwrap();
+    assert_eq!((found.table.name(), &found.model), (table.to_owned(), &Model::from(network.clone())));
+    assert_eq!((found.mapping.defaulted.len(), found.mapping.dropped.len()), (defaulted, 0));
+}
+
+/// The names and shapes of every code base tell the network, its version and its variant.
+#[test]
+fn every_code_base_is_recognised_by_its_names() {
+    let Some(folder) = reference("gfocal-v2").map(|folder| folder.join("names")) else { return };
+    for (name, network) in variants() {
+        let tensors = named(&folder.join(format!("mmdet_{name}.json")));
+        check_identified(&tensors, "gfocal-v2/upstream", &network, 0);
+        let parallel: Vec<_> = tensors
+            .iter()
+            .map(|tensor| tensor.named(&format!("state_dict.module.{}", tensor.name())))
+            .collect();
+        check_identified(&parallel, "gfocal-v2/upstream", &network, 0);
+        if network.backbone.deformable.iter().any(Option::is_some) {
+            let old = |name: &str| name.replace(".conv_offset", "_offset");
+            let old: Vec<_> = tensors.iter().map(|tensor| tensor.named(&old(tensor.name()))).collect();
+            check_identified(&old, "gfocal-v2/mmdet-1", &network, 0);
+        }
+    }
+    check_identified(&named(&folder.join("jittordet_gfl_r50_fpn.json")), "gfocal-v2/jittor", &on_input(), 54);
+    let liangheming = named(&folder.join("liangheming_gfocal_r50.json"));
+    let saved: Vec<_> =
+        liangheming.iter().map(|tensor| tensor.named(&format!("ema.{}", tensor.name()))).collect();
+    for tensors in [liangheming, saved] {
+        check_identified(&tensors, "gfocal-v2/liangheming", &GFocalV2::liangheming(), 1);
+    }
+}
+
+/// A file may hold 27 maps of offsets, or deform other stages than upstream's configurations.
+#[test]
+fn deformed_stages_are_told_from_the_shapes() {
+    let v2 = Some(Deformable { modulated: true, groups: 1 });
+    let backbone = ResNet { deformable: [None, v2, v2, Some(Deformable::V1)], ..ResNet::of_depth(50) };
+    let network = Model::from(GFocalV2::on(backbone).clone());
+    let graph = network.graph(Form::Training, [1, 3, 64, 64]).unwrap();
+    let shapes = graph.parameters().iter().map(|p| (p.name.as_str(), p.shape.clone()));
+    assert_eq!(GFocalV2::recognise(&shapes.collect()), Some(GFocalV2::on(backbone)));
+    assert_eq!(network.name(), "gfocal-r50-dcnv2-fpn-256");
+}
+
+/// A checkpoint as upstream's trainer saves it, and its outputs.
+#[test]
+fn a_checkpoint_of_upstream_gives_its_outputs() {
+    let Some(folder) = reference("gfocal-v2").map(|folder| folder.join("weights")) else { return };
+    let loaded = load(&folder.join("gfocal-tiny.pth"), Request::default()).unwrap();
+    assert_eq!(loaded.model, Model::from(tiny()));
+    println!("{}", loaded.description);
+    let recording = converters::open(folder.join("gfocal-tiny-io.safetensors")).unwrap();
+    let input = input(&recording);
+    let graph = loaded.model.graph(Form::Inference, [1, 3, 64, 96]).unwrap();
+    let taps = taps(&graph, &loaded.weights, &input);
+    for level in 0..5 {
+        for (name, recorded) in [("cls_score", level), ("bbox_pred", 5 + level)] {
+            let recorded = format!("output.{recorded}");
+            let error = error(&taps[&format!("output.{name}.{level}")], &recording, &recorded);
+            println!("{recorded}: {error:.2e}");
+            assert!(error < TOLERANCE, "{recorded}: {error}");
+        }
     }
 }

@@ -5,11 +5,11 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use port::graph::{Graph, Weights};
+use port::graph::Graph;
 use port::models::nanodet_plus::{Auxiliary, NanoDetPlus};
 use port::models::{Form, Model};
 use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
-use support::synthetic_weights;
+use support::{check_gradients, ramp, synthetic_weights};
 
 const INPUT: [usize; 4] = [2, 3, 96, 64];
 
@@ -22,10 +22,6 @@ fn graph() -> Graph {
         ..NanoDetPlus::M
     };
     Model::from(small).graph(Form::Training, INPUT).unwrap()
-}
-
-fn ramp(count: usize, period: usize) -> Vec<f64> {
-    (0..count).map(|i| (i * i % period) as f64 / period as f64 - 0.5).collect()
 }
 
 fn input() -> Tensor {
@@ -46,13 +42,7 @@ fn loss(graph: &Graph, parameters: &Parameters) -> Tensor {
 
 #[test]
 fn gradients_of_a_network_equal_finite_differences() {
-    const STEP: f64 = 1e-6;
     let graph = graph();
-    let weights = synthetic_weights(&graph);
-    let trainable = |weights: &Weights| Parameters::trainable(&graph, weights, DType::F64).unwrap();
-    let parameters = trainable(&weights);
-    let gradients = loss(&graph, &parameters).backward().unwrap();
-    let ids = graph.parameter_ids();
     // One of every kind, early and late.
     let names = [
         "backbone.conv1.0.weight",
@@ -68,23 +58,7 @@ fn gradients_of_a_network_equal_finite_differences() {
         "aux_head.cls_convs.0.conv.weight",
         "aux_head.scales.2.scale",
     ];
-    for name in names {
-        let variable = parameters.variable(ids[name]).unwrap();
-        let gradient = to_f64(gradients.get(variable).unwrap()).unwrap();
-        let at = gradient.len() / 2;
-        // The step is taken in f64: weights themselves are f32.
-        let moved = |step: f64| {
-            let parameters = trainable(&weights);
-            let variable = parameters.variable(ids[name]).unwrap();
-            let mut values = to_f64(variable).unwrap();
-            values[at] += step;
-            variable.set(&Tensor::from_vec(values, variable.shape(), &Device::Cpu).unwrap()).unwrap();
-            to_f64(&loss(&graph, &parameters)).unwrap()[0]
-        };
-        let expected = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
-        let error = (gradient[at] - expected).abs() / gradient.iter().fold(1e-6, |m, g| f64::max(m, g.abs()));
-        assert!(error < 1e-4, "{name}: {} instead of {expected}", gradient[at]);
-    }
+    check_gradients(&graph, &synthetic_weights(&graph), &names, loss);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::models::evidence::{Shapes, vote};
 use crate::models::fpn::{ExtraLevels, Fpn};
 use crate::models::resnet::{Block, ResNet};
 use crate::models::{
-    ChannelOrder, DetectorFacts, Family, Form, Head, Model, Network, Preprocessing, Preset, Resize, Scores,
-    Selection, Sides, Size,
+    ChannelOrder, ClassShift, DetectorFacts, Family, Form, Frame, Head, Model, Network, Preprocessing,
+    Preset, Resize, Scores, Selection, Sides, Size,
 };
 
 /// The pictures of upstream's `test_pipeline`: at most 1333 along the longer side and 800 along the shorter.
@@ -50,6 +50,17 @@ const X101_DCN: ResNet =
 const R2N101_DCN: ResNet = ResNet { deep: true, ..ResNet::of_depth(101) }
     .with_block(Block::Res2Net { scales: 4, width: 26 })
     .deformed_from(2);
+
+/// `test_cfg` of every configuration; overlaps are compared with the f32 nearest to 0.6.
+const SELECTION: Selection = Selection {
+    best_of_level: Some(1000),
+    score_threshold: 0.05,
+    max_candidates: None,
+    nms_iou: 0.6_f32 as f64,
+    class_shift: ClassShift::LargestCoordinate { below: 10_000 },
+    frame: Frame::Picture,
+    max_detections: 100,
+};
 
 /// Stride of the first level in pixels; every further level doubles it.
 const FIRST_STRIDE: usize = 8;
@@ -143,17 +154,18 @@ impl Network for GFocalV2 {
         net.output("preds", preds);
     }
 
-    /// Upstream's `test_cfg` and `img_norm_cfg`, the same in all configurations.
+    /// Upstream's `test_pipeline` and `test_cfg`, the same in all configurations.
     fn facts(&self, size: Size) -> DetectorFacts {
         let is_v2 = self.quality.is_some();
         DetectorFacts {
             preprocessing: Preprocessing {
                 size,
-                resize: Resize::Stretch,
+                resize: Resize::Fit { multiple: 32 },
                 channels: ChannelOrder::Rgb,
                 scale: 1.0,
                 mean: [123.675, 116.28, 103.53],
                 std: [58.395, 57.12, 57.375],
+                reciprocal: true,
             },
             head: Head {
                 strides: self.strides(),
@@ -162,8 +174,10 @@ impl Network for GFocalV2 {
                 scores: if is_v2 { Scores::Probabilities } else { Scores::Logits },
                 sides: Sides::Distributions { reg_max: self.reg_max },
                 cell_offset: if self.centred { 0.5 } else { 0.0 },
+                clip: true,
             },
-            selection: Selection { score_threshold: 0.05, nms_iou: 0.6, max_detections: 100 },
+            selection: SELECTION,
+            evaluation: SELECTION,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use converters::{Checkpoint, Dtype};
-use port::graph::{Array, Graph, Parameter, Weights};
+use port::graph::{Array, Graph, Weights};
 use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
 
 /// The folder `name` of the reference data beside the repository. Where there is none the test that asks says so
@@ -64,13 +64,55 @@ pub fn error(ours: &Tensor, recording: &Checkpoint, name: &str) -> f64 {
     differences.fold(0.0, f64::max) / largest
 }
 
-/// The values that the reference data gives to a graph's parameters: each follows from the parameter's name.
-pub fn synthetic_weights(graph: &Graph) -> Weights {
-    Weights::fill(graph, synthetic)
+/// The contents of a JSON file.
+pub fn json(file: &Path) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
-fn synthetic(parameter: &Parameter) -> Vec<f32> {
-    let Parameter { name, shape, .. } = parameter;
+/// Numbers without pattern in [-0.5, 0.5).
+pub fn ramp(count: usize, period: usize) -> Vec<f64> {
+    (0..count).map(|i| (i * i % period) as f64 / period as f64 - 0.5).collect()
+}
+
+/// Compares gradients of `loss`, which depends on a graph's parameters, with finite differences: of each named
+/// parameter the middle element.
+pub fn check_gradients(
+    graph: &Graph,
+    weights: &Weights,
+    names: &[&str],
+    loss: impl Fn(&Graph, &Parameters) -> Tensor,
+) {
+    const STEP: f64 = 1e-6;
+    let trainable = || Parameters::trainable(graph, weights, DType::F64).unwrap();
+    let parameters = trainable();
+    let gradients = loss(graph, &parameters).backward().unwrap();
+    let ids = graph.parameter_ids();
+    for &name in names {
+        let variable = parameters.variable(ids[name]).unwrap();
+        let gradient = to_f64(gradients.get(variable).unwrap()).unwrap();
+        let at = gradient.len() / 2;
+        // The step is taken in f64: weights themselves are f32.
+        let moved = |step: f64| {
+            let parameters = trainable();
+            let variable = parameters.variable(ids[name]).unwrap();
+            let mut values = to_f64(variable).unwrap();
+            values[at] += step;
+            variable.set(&Tensor::from_vec(values, variable.shape(), &Device::Cpu).unwrap()).unwrap();
+            to_f64(&loss(graph, &parameters)).unwrap()[0]
+        };
+        let expected = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+        let error = (gradient[at] - expected).abs() / gradient.iter().fold(1e-6, |m, g| f64::max(m, g.abs()));
+        assert!(error < 1e-4, "{name}: {} instead of {expected}", gradient[at]);
+    }
+}
+
+/// The values that the reference data gives to a graph's parameters: each follows from the parameter's name.
+pub fn synthetic_weights(graph: &Graph) -> Weights {
+    Weights::fill(graph, |parameter| synthetic(&parameter.name, &parameter.shape))
+}
+
+/// The values that the reference data gives to a tensor of this name and shape.
+pub fn synthetic(name: &str, shape: &[usize]) -> Vec<f32> {
     let fan_in = shape.iter().skip(1).product::<usize>() as f64;
     let value = |u: f64| match shape.len() {
         _ if name.ends_with("running_var") => 0.5 + u,
@@ -84,7 +126,7 @@ fn synthetic(parameter: &Parameter) -> Vec<f32> {
     let seed = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
     });
-    (0..parameter.elements() as u64).map(|index| value(uniform(seed, index)) as f32).collect()
+    (0..shape.iter().product::<usize>() as u64).map(|index| value(uniform(seed, index)) as f32).collect()
 }
 
 /// SplitMix64 at a position, as a number in [0, 1).
