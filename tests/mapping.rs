@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use converters::{Dtype, Tensor};
 use port::identify::{IdentifyError, Request, expected_parameters, figures, identify};
 use port::mapping::{Expected, Table, tables};
+use port::models::gfocal_v2::GFocalV2;
 use port::models::nanodet_plus::{Auxiliary, NanoDetPlus};
-use port::models::{Model, family, preset};
+use port::models::{Block, Deformable, Fpn, Model, ResNet, family, preset};
 use proptest::prelude::*;
 use rayon::prelude::*;
 use serde_json::Value as Json;
@@ -28,6 +29,20 @@ fn tiny(classes: usize, auxiliary: bool) -> Model {
     config.backbone.stages = [16, 24, 32];
     config.auxiliary = auxiliary.then_some(Auxiliary { channels: 32, stacked: 1 });
     config.into()
+}
+
+/// Another one: a Res2Net with deformable stages, or plain and without quality.
+fn tiny_gfocal(classes: usize, is_v1: bool) -> Model {
+    let v1 = Some(Deformable::V1);
+    let v2 = Some(Deformable { modulated: true, groups: 1 });
+    let (block, deformable) = match is_v1 {
+        true => (Block::Basic, [None; 4]),
+        false => (Block::Res2Net { scales: 4, width: 2 }, [None, None, v1, v2]),
+    };
+    let backbone = ResNet { deep: !is_v1, stem: 8, block, channels: 4, depths: [1, 2, 1, 2], deformable };
+    let upstream = if is_v1 { GFocalV2::v1(backbone) } else { GFocalV2::on(backbone) };
+    let neck = Fpn { channels: 16, ..upstream.neck };
+    GFocalV2 { neck, channels: 32, stacked: 2, classes, ..upstream }.into()
 }
 
 /// Canonical tensors with numbers that differ; counters are zero and constants what the network says.
@@ -117,11 +132,10 @@ fn the_published_weights_are_recognised() {
 #[test]
 fn other_networks_are_not_taken_for_known_ones() {
     let Some(folder) = reference("") else { return };
-    for file in ["gold-yolo/weights/gold_yolo-tiny_module.safetensors"] {
-        let checkpoint = converters::open(folder.join(file)).unwrap();
-        let error = identify(checkpoint.tensors(), Request::default()).unwrap_err();
-        assert!(matches!(error, IdentifyError::Unknown { .. }), "{file}: {error}");
-    }
+    let file = "gold-yolo/weights/gold_yolo-tiny_module.safetensors";
+    let checkpoint = converters::open(folder.join(file)).unwrap();
+    let error = identify(checkpoint.tensors(), Request::default()).unwrap_err();
+    assert!(matches!(error, IdentifyError::Unknown { .. }), "{file}: {error}");
 }
 
 #[test]
@@ -176,15 +190,18 @@ proptest! {
     /// There and back again, from both sides, name by name and byte by byte.
     #[test]
     fn tables_can_be_read_in_both_directions(classes in 1..40_usize, auxiliary: bool, salt: u32) {
-        let model = tiny(classes, auxiliary);
-        let canonical = weights_of(&model, salt);
-        let expected = expected_parameters(&model).unwrap();
-        for table in tables() {
-            let foreign = table.invert(&canonical, &figures(&model)).unwrap().tensors;
+        let models = [tiny(classes, auxiliary), tiny_gfocal(classes, auxiliary)];
+        let of_tables = tables().iter().filter_map(|table| {
+            Some((table, models.iter().find(|model| model.family().name == table.family())?))
+        });
+        for (table, model) in of_tables {
+            let canonical = weights_of(model, salt);
+            let expected = expected_parameters(model).unwrap();
+            let foreign = table.invert(&canonical, &figures(model)).unwrap().tensors;
             let weights = table.choose(&foreign, None).unwrap();
-            let mapped = table.apply(&weights, &expected, &figures(&model)).unwrap().tensors().unwrap();
+            let mapped = table.apply(&weights, &expected, &figures(model)).unwrap().tensors().unwrap();
             prop_assert_eq!(content(&mapped), content(&canonical));
-            let again = table.invert(&mapped, &figures(&model)).unwrap().tensors;
+            let again = table.invert(&mapped, &figures(model)).unwrap().tensors;
             prop_assert_eq!(content(&again), content(&foreign));
         }
     }
@@ -233,6 +250,10 @@ fn one_wrong_tensor_is_named_whichever_it_is() {
     (0..inference.len()).into_par_iter().step_by(7).for_each(|index| one_is_wrong(&inference, index));
     let constant = inference.iter().position(|tensor| tensor.name().ends_with(".project")).unwrap();
     one_is_wrong(&inference, constant);
+    for model in [tiny_gfocal(7, false), tiny_gfocal(7, true)] {
+        let tensors = weights_of(&model, 3);
+        (0..tensors.len()).into_par_iter().for_each(|index| one_is_wrong(&tensors, index));
+    }
 }
 
 #[test]

@@ -66,9 +66,14 @@ impl<'a> Catalogue<'a> {
             None => self.tables.iter().filter(|table| wanted.allows(table.family())).collect(),
         };
         let mut search = Search { tensors, best: None, closest: None };
-        for table in candidates {
-            search.try_table(table, self.family_of(table)?, &wanted, request.weights);
-            if search.best.as_ref().is_some_and(|best| best.invented() == 0) {
+        for guess in [Guess::Recognised, Guess::Presets] {
+            for table in &candidates {
+                search.try_table(table, self.family_of(table)?, guess, &wanted, request.weights);
+                if search.best.as_ref().is_some_and(|best| best.invented() == 0) {
+                    break;
+                }
+            }
+            if search.best.is_some() || search.closest.as_ref().is_some_and(Attempt::is_plausible) {
                 break;
             }
         }
@@ -170,6 +175,15 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// Where the networks come from that a file is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guess {
+    /// Its shapes tell them.
+    Recognised,
+    /// Too much is missing for that: the closest preset says what.
+    Presets,
+}
+
 /// A reading that is not without fault.
 struct Attempt<'a> {
     reading: Option<Reading<'a>>,
@@ -186,20 +200,27 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn try_table(&mut self, table: &'a Table, family: &Family, wanted: &Wanted, weights: Option<&str>) {
+    fn try_table(
+        &mut self,
+        table: &'a Table,
+        family: &Family,
+        guess: Guess,
+        wanted: &Wanted,
+        weights: Option<&str>,
+    ) {
         let weights = match table.choose(self.tensors, weights) {
             Ok(weights) => weights,
             Err(error) => {
                 return self.fail(Attempt { reading: None, error, explained: 0, faults: usize::MAX });
             }
         };
-        let recognised = (family.recognise)(&shapes(table, &weights));
-        let mut models = wanted.models(recognised);
-        if models.is_empty() {
-            // Too much is missing to tell the network: the closest preset says what.
-            let presets = family.presets.iter();
-            models = presets.flat_map(|preset| preset.model().with_and_without_auxiliary()).collect();
-        }
+        let models: Vec<Model> = match guess {
+            Guess::Recognised => wanted.models((family.recognise)(&shapes(table, &weights))),
+            Guess::Presets => {
+                let presets = family.presets.iter();
+                presets.flat_map(|preset| preset.model().with_and_without_auxiliary()).collect()
+            }
+        };
         for reading in models.into_iter().filter_map(|model| Reading::new(model, table)) {
             if self.try_reading(reading, &weights) {
                 break;
@@ -243,15 +264,12 @@ impl<'a> Search<'a> {
         let unknown = |nearest| IdentifyError::Unknown { tensors: self.tensors.len(), example, nearest };
         match self.closest {
             None => Err(unknown(None)),
-            // A few names in common do not make a network.
-            Some(attempt) if attempt.reading.is_none() || attempt.faults > attempt.explained => {
-                match attempt.error {
-                    MappingError::NoWeights { wanted: Some(_), ref present, .. } if !present.is_empty() => {
-                        Err(IdentifyError::Mapping { network: None, error: attempt.error })
-                    }
-                    _ => Err(unknown(attempt.nearest())),
+            Some(attempt) if !attempt.is_plausible() => match attempt.error {
+                MappingError::NoWeights { wanted: Some(_), ref present, .. } if !present.is_empty() => {
+                    Err(IdentifyError::Mapping { network: None, error: attempt.error })
                 }
-            }
+                _ => Err(unknown(attempt.nearest())),
+            },
             Some(Attempt { reading, mut error, .. }) => {
                 if let (Some(reading), MappingError::Unexplained(all)) = (&reading, &mut error) {
                     reading.table.suggest(all, &reading.expected);
@@ -264,6 +282,11 @@ impl<'a> Search<'a> {
 }
 
 impl Attempt<'_> {
+    /// Whether the file may be meant to be this network: a few names in common do not make one.
+    fn is_plausible(&self) -> bool {
+        self.reading.is_some() && self.faults <= self.explained
+    }
+
     fn nearest(&self) -> Option<String> {
         let network = describe(&self.reading.as_ref()?.model);
         Some(format!(

@@ -63,11 +63,18 @@ impl Fpn {
         levels
     }
 
-    /// The pyramid that shapes tell, on a backbone whose last stage has `deepest` channels. Where these are as many
-    /// as the pyramid's, what the first further level is made of cannot be seen; it is then taken for the output.
-    pub(super) fn recognise(shapes: &Shapes, prefix: &str, deepest: usize) -> Option<Fpn> {
+    /// The pyramid that shapes tell, on a backbone whose last stage has `deepest` channels, below a head that seems to
+    /// be for `used` levels. Where `deepest` is what the pyramid has, what the first further level is made of cannot
+    /// be seen; it is then taken for the output.
+    pub(super) fn recognise(
+        shapes: &Shapes,
+        prefix: &str,
+        deepest: usize,
+        used: Option<usize>,
+    ) -> Option<Fpn> {
         let of = ["conv.weight", "conv.bias"];
-        let levels = vote(of.map(|of| shapes.count(&format!("{prefix}fpn_convs.{{}}.{of}"))))?;
+        let made = of.map(|of| shapes.count(&format!("{prefix}fpn_convs.{{}}.{of}")));
+        let levels = vote(made.into_iter().chain([used]))?;
         let convolutions = (0..levels).map(|level| format!("{prefix}fpn_convs.{level}"));
         let laterals = (0..LATERALS).map(|level| format!("{prefix}lateral_convs.{level}"));
         let sizes = laterals

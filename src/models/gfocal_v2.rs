@@ -297,7 +297,8 @@ impl GFocalV2 {
     /// The configuration that the shapes of a checkpoint tell, by majority: one odd tensor does not change it.
     pub fn recognise(shapes: &Shapes) -> Option<GFocalV2> {
         let backbone = ResNet::recognise(shapes, "backbone.")?;
-        let neck = Fpn::recognise(shapes, "neck.", backbone.stage_channels(3))?;
+        let levels = shapes.count("bbox_head.scales.{}.scale");
+        let neck = Fpn::recognise(shapes, "neck.", backbone.stage_channels(3), levels)?;
         let quality = Quality::recognise(shapes);
         let towers = ["cls_convs", "reg_convs"];
         let layers: Vec<String> = towers
