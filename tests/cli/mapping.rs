@@ -39,7 +39,8 @@ fn convert(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
 fn tables_are_listed_shown_and_checked() {
     let sandbox = sandbox();
     let list = sandbox.port(&["mapping", "list", "--json"]).json();
-    assert_eq!(list["tables"][0]["name"], "nanodet-plus/upstream");
+    let names = list["tables"].as_array().unwrap().iter().map(|table| table["name"].as_str().unwrap());
+    assert!(names.clone().any(|name| name == "nanodet-plus/upstream"), "{:?}", names.collect::<Vec<_>>());
     let show = sandbox.port(&["mapping", "show", "nanodet-plus/jittor", "--json"]).json();
     assert_eq!(show["rules"][0]["operations"], json!(["squeeze axis 0"]));
     assert_eq!(show["rules"][0]["example"]["to"], json!(["aux_head.scales.0.scale"]));
