@@ -12,7 +12,7 @@ use port::detect::decode;
 use port::graph::cost::costs;
 use port::graph::passes::fold_batch_norms;
 use port::graph::{Conv, DeformConv, Graph, Op, Weights};
-use port::identify::{Request, array, identify, load};
+use port::identify::{IdentifyError, Request, array, identify, identify_part, load};
 use port::models::gfocal_v2::GFocalV2;
 use port::models::{Block, Deformable, ExtraLevels, Form, Fpn, Head, Model, Network, ResNet, Size};
 use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
@@ -443,5 +443,40 @@ fn a_checkpoint_of_upstream_gives_its_outputs() {
             println!("{recorded}: {error:.2e}");
             assert!(error < TOLERANCE, "{recorded}: {error}");
         }
+    }
+}
+
+/// Classifiers' weights as the part of a detector that training begins with; no file of that kind is a detector.
+#[test]
+fn backbones_are_read_from_classifiers() {
+    let Some(folder) = reference("gfocal-v2").map(|folder| folder.join("names")) else { return };
+    let r18 = ResNet { block: Block::Basic, depths: [2; 4], ..ResNet::of_depth(50) };
+    let cases = [
+        ("torchvision_resnet18", r18, 120, 2, 0),
+        ("torchvision_resnet50", ResNet::of_depth(50), 318, 2, 0),
+        ("torchvision_resnet101", ResNet::of_depth(101), 624, 2, 0),
+        // Offsets begin at zero: a kernel and a bias in each of 30 blocks.
+        ("torchvision_resnet101", ResNet::of_depth(101).deformed_from(1), 624, 2, 60),
+        ("jittor_resnet50", ResNet::of_depth(50), 265, 2, 53),
+    ];
+    for (name, backbone, moved, dropped, defaulted) in cases {
+        let tensors = named(&folder.join(format!("{name}.json")));
+        let model = Model::from(GFocalV2::on(backbone));
+        let found = identify_part(&tensors, &model).unwrap();
+        let mapping = &found.mapping;
+        let counts = (mapping.moves.len(), mapping.dropped.len(), mapping.defaulted.len());
+        assert_eq!(counts, (moved, dropped, defaulted), "{name}");
+        let graph = model.graph(Form::Training, [1, 3, 64, 64]).unwrap();
+        let expected = graph.parameters().iter().filter(|parameter| parameter.name.starts_with("backbone."));
+        let expected: Vec<_> = expected.map(|parameter| (&*parameter.name, &*parameter.shape)).collect();
+        let filled = mapping.tensors().unwrap();
+        assert_eq!(
+            filled.iter().map(|one| (one.name(), one.shape())).collect::<Vec<_>>(),
+            expected,
+            "{name}"
+        );
+        assert!(matches!(identify(&tensors, Request::default()), Err(IdentifyError::Unknown { .. })));
+        let other = Model::from(GFocalV2::on(ResNet::of_depth(152)));
+        assert!(identify_part(&tensors, &other).is_err());
     }
 }

@@ -12,4 +12,4 @@ mod search;
 
 pub use error::IdentifyError;
 pub use load::{LoadError, Loaded, array, load, load_from};
-pub use search::{Catalogue, Identified, Request, expected_parameters, figures, identify};
+pub use search::{Catalogue, Identified, Request, expected_parameters, figures, identify, identify_part};

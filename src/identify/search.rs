@@ -63,7 +63,7 @@ impl<'a> Catalogue<'a> {
         let wanted = self.wanted(request.model)?;
         let candidates: Vec<&'a Table> = match request.table {
             Some(table) => vec![table],
-            None => self.tables.iter().filter(|table| wanted.allows(table.family())).collect(),
+            None => self.of_whole_networks().filter(|table| wanted.allows(table.family())).collect(),
         };
         let mut search = Search { tensors, best: None, closest: None };
         for guess in [Guess::Recognised, Guess::Presets] {
@@ -75,6 +75,32 @@ impl<'a> Catalogue<'a> {
             }
             if search.best.is_some() || search.closest.as_ref().is_some_and(Attempt::is_plausible) {
                 break;
+            }
+        }
+        search.answer()
+    }
+
+    fn of_whole_networks(&self) -> impl Iterator<Item = &'a Table> {
+        self.tables.iter().filter(|table| table.part().is_none())
+    }
+
+    /// The part of `model` whose weights the tensors of a file are: a backbone's, that training begins with.
+    ///
+    /// # Errors
+    /// When no table for parts of the family explains the file as a part of this network; then the error names what
+    /// is in the way of the closest.
+    pub fn identify_part(
+        &self,
+        tensors: &'a [Tensor],
+        model: &Model,
+    ) -> Result<Identified<'a>, IdentifyError> {
+        let mut search = Search { tensors, best: None, closest: None };
+        let tables = self.tables.iter().filter(|table| table.part().is_some());
+        for table in tables.filter(|table| table.family() == model.family().name) {
+            match (table.choose(tensors, None), Reading::new(model.clone(), table)) {
+                (Ok(weights), Some(reading)) => drop(search.try_reading(reading, &weights)),
+                (Err(error), _) => search.fail(Attempt::without_weights(error)),
+                _ => {}
             }
         }
         search.answer()
@@ -105,6 +131,14 @@ impl<'a> Catalogue<'a> {
             IdentifyError::NoSuchModel { name: name.to_owned(), known }
         })
     }
+}
+
+/// The part of `model` whose weights the tensors of a file are, by the tables that are built in.
+///
+/// # Errors
+/// As [`Catalogue::identify_part`].
+pub fn identify_part<'a>(tensors: &'a [Tensor], model: &Model) -> Result<Identified<'a>, IdentifyError> {
+    Catalogue { families: FAMILIES, tables: tables() }.identify_part(tensors, model)
 }
 
 /// What every parameter of a network must be, in `state_dict` order, auxiliary branch included where it has one.
@@ -210,9 +244,7 @@ impl<'a> Search<'a> {
     ) {
         let weights = match table.choose(self.tensors, weights) {
             Ok(weights) => weights,
-            Err(error) => {
-                return self.fail(Attempt { reading: None, error, explained: 0, faults: usize::MAX });
-            }
+            Err(error) => return self.fail(Attempt::without_weights(error)),
         };
         let models: Vec<Model> = match guess {
             Guess::Recognised => wanted.models((family.recognise)(&shapes(table, &weights))),
@@ -282,6 +314,10 @@ impl<'a> Search<'a> {
 }
 
 impl Attempt<'_> {
+    fn without_weights(error: MappingError) -> Self {
+        Attempt { reading: None, error, explained: 0, faults: usize::MAX }
+    }
+
     /// Whether the file may be meant to be this network: a few names in common do not make one.
     fn is_plausible(&self) -> bool {
         self.reading.is_some() && self.faults <= self.explained
@@ -305,7 +341,8 @@ fn describe(model: &Model) -> String {
 impl Identified<'_> {
     /// Network and classes, for people.
     pub fn description(&self) -> String {
-        describe(&self.model)
+        let part = self.table.part().map_or(String::new(), |part| format!(", only {part}"));
+        format!("{}{part}", describe(&self.model))
     }
 
     /// Tensors left behind or made up: the fewer, the better a table explains a file.

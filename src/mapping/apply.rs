@@ -86,7 +86,7 @@ impl Table {
     /// How the weights become the parameters that are expected, each under its canonical name and in its shape.
     ///
     /// Every tensor is explained: it becomes a parameter, or a drop says why not. Every parameter is filled: by a
-    /// tensor, or by a default that says why.
+    /// tensor, or by a default that says why. Where the table is about a part of a network, only that is filled.
     ///
     /// # Errors
     /// All tensors and parameters of which that is not true; [`Table::suggest`] adds what may have been meant.

@@ -23,7 +23,8 @@ pub struct Coverage {
 
 impl Table {
     /// Takes every parameter to the dialect and back again: each has one place there, no two share one, and it
-    /// comes back under its own name and in its own form. Parameters without a place must have a default.
+    /// comes back under its own name and in its own form. Parameters without a place must have a default. Where the
+    /// table is about a part of a network, that is true of the part.
     ///
     /// # Errors
     /// Every parameter of which that is not true.
@@ -35,6 +36,7 @@ impl Table {
         // Parameters without a place there: what no default fills does not come back, and is reported then.
         for (index, loose) in &there.loose {
             let parameter = expected.get(*index).filter(|_| !matches!(loose, Loose::Duplicate));
+            let parameter = parameter.filter(|parameter| self.fills(&parameter.name));
             let default = parameter.and_then(|one| Some((one, self.default_of(&one.name)?)));
             if let Some((parameter, _)) = default.filter(|(one, default)| default.tensor(one).is_some()) {
                 coverage.defaulted.insert(parameter.name.clone());
@@ -50,7 +52,8 @@ impl Table {
         let forms: Vec<Form> = coverage.foreign.iter().map(|(_, form)| form.clone()).collect();
         let returned = self.carry(Side::Foreign, &back, &forms, variables, &mut problems);
         let returned: BTreeMap<String, Form> = returned.into_iter().collect();
-        for parameter in expected.iter().filter(|one| !coverage.defaulted.contains(&one.name)) {
+        let to_return = |name: &str| self.fills(name) && !coverage.defaulted.contains(name);
+        for parameter in expected.iter().filter(|one| to_return(&one.name)) {
             let form = returned.get(&parameter.name);
             if form.is_none_or(|form| form.shape != parameter.shape || form.dtype != parameter.dtype) {
                 problems.push(missing(parameter));

@@ -24,6 +24,7 @@ struct TableText {
     description: String,
     #[serde(default)]
     source: String,
+    part: Option<String>,
     root: Vec<RootText>,
     rule: Vec<RuleText>,
     #[serde(default)]
@@ -180,6 +181,7 @@ pub(super) fn read(text: &str, origin: &str) -> Result<Table, TableFault> {
         dialect: word(text.dialect)?,
         description: text.description,
         source: text.source,
+        part: text.part.as_deref().map(Pattern::parse).transpose()?,
         roots: text.root.into_iter().map(root).collect::<Result<_, _>>()?,
         rules: text.rule.into_iter().map(rule).collect::<Result<_, _>>()?,
         drops: text.drop.into_iter().map(drop_line).collect::<Result<_, _>>()?,

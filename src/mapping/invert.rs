@@ -32,10 +32,11 @@ impl Table {
         let mut problems = Vec::new();
         for (index, loose) in &gathered.loose {
             let Some(tensor) = tensors.get(*index) else { continue };
-            match self.default_of(tensor.name()).filter(|_| !matches!(loose, Loose::Duplicate)) {
-                Some(default) => inverted
-                    .omitted
-                    .push(Note { name: tensor.name().to_owned(), reason: default.reason().to_owned() }),
+            let default = self.default_of(tensor.name()).map(|default| default.reason.clone());
+            let outside = self.part().map(|part| format!("this dialect is only about {part}"));
+            let reason = if self.fills(tensor.name()) { default } else { outside };
+            match reason.filter(|_| !matches!(loose, Loose::Duplicate)) {
+                Some(reason) => inverted.omitted.push(Note { name: tensor.name().to_owned(), reason }),
                 None => problems.push(problem(tensor, loose)),
             }
         }

@@ -98,7 +98,7 @@ impl<'a> Plan<'a> {
     pub(super) fn fill(&mut self) -> Vec<(Tensor, &'a DefaultRule)> {
         let mut defaults = Vec::new();
         for parameter in self.expected {
-            if self.met.contains(parameter.name.as_str()) {
+            if self.met.contains(parameter.name.as_str()) || !self.table.fills(&parameter.name) {
                 continue;
             }
             let (canonical, shape) = (parameter.name.clone(), parameter.shape.clone());

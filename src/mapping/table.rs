@@ -23,6 +23,8 @@ pub struct Table {
     pub(super) dialect: String,
     pub(super) description: String,
     pub(super) source: String,
+    /// Canonical names that its files are about; `None` for all.
+    pub(super) part: Option<Pattern>,
     pub(super) roots: Vec<Root>,
     pub(super) rules: Vec<Rule>,
     pub(super) drops: Vec<DropRule>,
@@ -202,6 +204,17 @@ impl Table {
     /// Where the dialect comes from.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The canonical names that files of this dialect are about, where that is only a part of a network: a backbone
+    /// that training begins with.
+    pub fn part(&self) -> Option<&str> {
+        self.part.as_ref().map(Pattern::text)
+    }
+
+    /// Whether files of this dialect are about this parameter.
+    pub fn fills(&self, canonical: &str) -> bool {
+        self.part.as_ref().is_none_or(|part| part.matches(canonical))
     }
 
     /// Where messages say that the table stands.
