@@ -117,7 +117,11 @@ impl Network for GFocalV2 {
 
     fn description(&self) -> String {
         let version = if self.quality.is_some() { "gfocal" } else { "gfl" };
-        let extra = if self.neck.extra == ExtraLevels::OnInput { "-on-input" } else { "" };
+        let extra = match self.neck.extra {
+            _ if self.tower_bias => "-liangheming",
+            ExtraLevels::OnInput => "-on-input",
+            ExtraLevels::OnOutput => "",
+        };
         format!("{version}-{}-fpn{extra}-{}", self.backbone.description(), self.neck.channels)
     }
 
@@ -154,7 +158,8 @@ impl Network for GFocalV2 {
         net.output("preds", preds);
     }
 
-    /// Upstream's `test_pipeline` and `test_cfg`, the same in all configurations.
+    /// Upstream's `test_pipeline` and `test_cfg`, the same in all configurations. Of liangheming's network only the
+    /// places of the points are its own; it is shown the same pictures, and the same boxes count.
     fn facts(&self, size: Size) -> DetectorFacts {
         let is_v2 = self.quality.is_some();
         DetectorFacts {
