@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, Var};
 use converters::{Checkpoint, Dtype};
@@ -158,6 +158,16 @@ fn every_layer_equals_the_original() {
         }
         assert!(files > 0, "nothing is recorded of {name}");
     }
+}
+
+/// The same for those who do not have the reference data.
+#[test]
+fn shipped_layers_equal_the_original() {
+    check(&shipped(), "activations_64x96.safetensors", &tiny());
+}
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/gfocal-v2")
 }
 
 /// The levels of the recording are rows of points; boxes and scores were decoded and not clipped.
@@ -315,9 +325,8 @@ fn variable(file: &Checkpoint, name: &str) -> Var {
 /// Upstream's deformable convolutions, with gradients for the input, the offsets and the kernel.
 #[test]
 fn deformable_convolutions_equal_the_original() {
-    let Some(folder) = reference("gfocal-v2") else { return };
-    let file = converters::open(folder.join("head/deform_conv.safetensors")).unwrap();
-    let facts = json(&folder.join("head/facts.json"));
+    let file = converters::open(shipped().join("deform_conv.safetensors")).unwrap();
+    let facts = json(&shipped().join("facts.json"));
     for (case, facts) in facts["deform_conv"].as_object().unwrap() {
         let fact = |name: &str| facts[name].as_u64().unwrap() as usize;
         let [x, kernel] = ["input", "weight"].map(|name| variable(&file, &format!("{case}.{name}")));
