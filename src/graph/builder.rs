@@ -412,6 +412,20 @@ mod tests {
     }
 
     #[test]
+    fn values_can_be_named_without_being_modules_or_outputs() {
+        let graph = Graph::write([1, 4, 8, 6], |net, x| {
+            let half = net.slice(x, 1, 0, 2);
+            net.at("head").name("half", half);
+            let rest = net.slice(x, 1, 2, 2);
+            net.at("head").name("half", rest);
+        });
+        let graph = graph.unwrap();
+        let taps: Vec<&str> = graph.taps().iter().map(|tap| tap.path.as_str()).collect();
+        assert_eq!(taps, ["input", "head.half", "head.half#1"]);
+        assert!(graph.outputs().is_empty() && graph.modules().len() == 2);
+    }
+
+    #[test]
     fn the_first_mistake_is_named_with_its_module() {
         let error =
             |write: fn(&mut Scope<'_>, Value)| Graph::write([1, 3, 8, 6], write).unwrap_err().to_string();

@@ -16,6 +16,9 @@ use crate::runtime::kernel::{Gradients, Kernel, View};
 /// Numbers that the columns of one block may have: 16 MiB in f32.
 const BLOCK: usize = 1 << 22;
 
+/// What a place counts as beside them, which matters where few channels share many places.
+const NUMBERS_OF_PLACE: usize = 16;
+
 /// A corner outside the picture.
 const OUTSIDE: usize = usize::MAX;
 
@@ -106,11 +109,12 @@ impl<'a, T: Element> Deformation<'a, T> {
 
     /// Blocks of positions of the result.
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
-        let (positions, length) = (self.positions(), (self.block / self.geometry.rows().max(1)).max(1));
+        let numbers = self.geometry.rows().max(NUMBERS_OF_PLACE * self.conv.masks());
+        let (positions, length) = (self.positions(), (self.block / numbers.max(1)).max(1));
         (0..positions).step_by(length).map(move |start| start..(start + length).min(positions))
     }
 
-    /// Every pair of an image and a group of its channels in a block: numbers of the image and the group.
+    /// Every block of every image: the image, the positions, the places.
     fn parts(&self) -> impl Iterator<Item = (usize, Range<usize>, Vec<Place<T>>)> {
         let images = 0..self.geometry.images;
         images.flat_map(move |image| {
@@ -171,8 +175,8 @@ impl<'a, T: Element> Deformation<'a, T> {
         });
     }
 
-    /// Part of a row-major matrix with a row for each channel of all results: the rows of a group in a block.
-    fn result_rows(&self, image: usize, group: usize) -> impl Iterator<Item = usize> + use<T> {
+    /// Where the planes of a group begin in the result.
+    fn result_planes(&self, image: usize, group: usize) -> impl Iterator<Item = usize> + use<T> {
         let (out, positions) = (self.geometry.out_in_group(), self.positions());
         let first = image * self.conv.conv.out + group * out;
         (first..first + out).map(move |row| row * positions)
@@ -193,7 +197,7 @@ impl<'a, T: Element> Deformation<'a, T> {
                 self.sample(image, group, &places, &mut columns);
                 let kernel = Matrix::new(self.group_kernel(group), out, rows);
                 multiply(&mut product, kernel, Matrix::new(&columns, rows, block.len()), false);
-                for (start, values) in self.result_rows(image, group).zip(product.chunks(block.len())) {
+                for (start, values) in self.result_planes(image, group).zip(product.chunks(block.len())) {
                     let target = result.get_mut(start + block.start..start + block.end).unwrap_or_default();
                     target.iter_mut().zip(values).for_each(|(target, value)| *target = *value);
                 }
@@ -218,6 +222,9 @@ impl<'a, T: Element> Deformation<'a, T> {
                     let target = kernel.get_mut(group * out * rows..).unwrap_or_default();
                     multiply(target, gradient, Matrix::new(&columns, rows, block.len()).transposed(), true);
                 }
+                if x.is_none() && maps.is_none() {
+                    continue;
+                }
                 let kernel = Matrix::new(self.group_kernel(group), out, rows).transposed();
                 multiply(&mut columns, kernel, gradient, false);
                 if let Some(x) = &mut x {
@@ -233,7 +240,7 @@ impl<'a, T: Element> Deformation<'a, T> {
 
     /// The gradient of the result of a group in a block, `[out, position]`.
     fn gradient_of(&self, gradient: &[T], image: usize, group: usize, block: &Range<usize>) -> Vec<T> {
-        let rows = self.result_rows(image, group);
+        let rows = self.result_planes(image, group);
         let values =
             rows.flat_map(|start| gradient.get(start + block.start..start + block.end).unwrap_or_default());
         values.copied().collect()
@@ -390,7 +397,7 @@ mod tests {
             View { data: &kernel[..], shape: &KERNEL },
         ];
         let whole = Deformation::new(DEFORM, views);
-        let blocks = Deformation { block: 3 * 18, ..Deformation::new(DEFORM, views) };
+        let blocks = Deformation { block: 3 * 18 * NUMBERS_OF_PLACE, ..Deformation::new(DEFORM, views) };
         assert_eq!((whole.blocks().count(), blocks.blocks().count()), (1, 7));
         assert_eq!(whole.forward(), blocks.forward());
         let gradient = ramp(2 * 6 * 20, 53);
