@@ -224,9 +224,31 @@ impl Scope<'_> {
         self.layer(name, Op::Scale, x, vec![("scale", Vec::new(), Role::Scale)])
     }
 
+    /// Product with the learnable number `name` of this module, a tensor of shape `[1]`.
+    pub fn scale_by(&mut self, name: &str, x: Value) -> Value {
+        if x == Value::NONE {
+            return Value::NONE;
+        }
+        let factor = self.parameter(name, vec![1], Role::Scale);
+        self.node(Op::Scale, vec![x], vec![factor])
+    }
+
+    /// Convolution without bias whose kernel upstream fills with `numbers` and never changes.
+    pub fn fixed_conv(&mut self, name: &str, x: Value, conv: Conv, numbers: Vec<f64>) -> Value {
+        let channels = self.channels(x).checked_div(conv.groups).unwrap_or(0);
+        let [height, width] = conv.kernel;
+        let shape = vec![conv.out, channels, height, width];
+        self.layer(name, Op::Conv(conv), x, vec![("weight", shape, Role::Constant(numbers))])
+    }
+
     /// A buffer of this module that upstream fills with `numbers`; no operator uses it.
     pub fn constant(&mut self, name: &str, numbers: Vec<f64>) {
-        self.parameter(name, vec![numbers.len()], Role::Constant(numbers));
+        self.constant_of(name, &[numbers.len()], numbers);
+    }
+
+    /// As [`Scope::constant`], in a shape.
+    pub fn constant_of(&mut self, name: &str, shape: &[usize], numbers: Vec<f64>) {
+        self.parameter(name, shape.to_vec(), Role::Constant(numbers));
     }
 
     /// Activation as a module of its own.
@@ -277,6 +299,11 @@ impl Scope<'_> {
     /// Product of two values; sizes of 1 of the right one stand for all of the left one's.
     pub fn multiply(&mut self, left: Value, right: Value) -> Value {
         self.node(Op::Multiply, vec![left, right], Vec::new())
+    }
+
+    /// Matrix products `[.., M, K]` times `[.., K, N]`.
+    pub fn matmul(&mut self, left: Value, right: Value) -> Value {
+        self.node(Op::MatMul, vec![left, right], Vec::new())
     }
 
     /// Channels of `groups` groups dealt out in turn.
@@ -423,6 +450,24 @@ mod tests {
         let taps: Vec<&str> = graph.taps().iter().map(|tap| tap.path.as_str()).collect();
         assert_eq!(taps, ["input", "head.half", "head.half#1"]);
         assert!(graph.outputs().is_empty() && graph.modules().len() == 2);
+    }
+
+    #[test]
+    fn what_no_module_returns_can_be_named_and_constants_can_be_kernels() {
+        let graph = Graph::write([1, 2, 8, 6], |net, x| {
+            let x = net.module("block", |net| {
+                let x = net.scale_by("alpha", x);
+                net.name("scaled.0", x);
+                net.fixed_conv("mean", x, Conv::pointwise(1), vec![0.5; 2])
+            });
+            net.output("mean", x);
+        });
+        let graph = graph.unwrap();
+        let parameters: Vec<_> = graph.parameters().iter().map(|p| (p.name.as_str(), &p.shape[..])).collect();
+        assert_eq!(parameters, [("block.alpha", &[1][..]), ("block.mean.weight", &[1, 2, 1, 1])]);
+        assert_eq!(graph.parameters()[1].role, Role::Constant(vec![0.5; 2]));
+        let taps: Vec<&str> = graph.taps().iter().map(|tap| tap.path.as_str()).collect();
+        assert_eq!(taps, ["input", "block.scaled.0", "block.mean", "block", "output.mean"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub struct Cost {
     pub parameters: u64,
     /// Elements of buffers: running statistics, counters, constants.
     pub buffers: u64,
-    /// Floating-point operations of convolutions, a multiply-add counted as two. Biases, normalisation,
+    /// Floating-point operations of convolutions and matrix products, a multiply-add counted as two. Biases, normalisation,
     /// activations, pooling and resizing are not counted, as is the habit of the field.
     pub flops: u64,
 }
@@ -46,13 +46,19 @@ pub fn costs(graph: &Graph) -> Vec<Cost> {
 
 /// Operations of one node.
 fn flops(graph: &Graph, node: &Node) -> u64 {
-    // Sampling between positions is resizing, which is not counted.
-    let (Op::Conv(_) | Op::DeformConv(_)) = node.op else {
-        return 0;
+    // Multiply-adds that make one number of the result. Sampling between positions is resizing, which is not counted.
+    let depth = match node.op {
+        Op::Conv(_) | Op::DeformConv(_) => {
+            let kernel = node.parameters.first().and_then(|id| graph.parameter(*id));
+            kernel.map_or(0, |kernel| kernel.shape.iter().skip(1).product())
+        }
+        Op::MatMul => {
+            let left = node.inputs.first().and_then(|value| graph.node(*value));
+            left.and_then(|left| left.shape.last().copied()).unwrap_or(0)
+        }
+        _ => 0,
     };
-    let kernel = node.parameters.first().and_then(|id| graph.parameter(*id));
-    let taps = kernel.map_or(0, |kernel| kernel.shape.iter().skip(1).product::<usize>());
-    2 * taps as u64 * node.shape.iter().product::<usize>() as u64
+    2 * depth as u64 * node.shape.iter().product::<usize>() as u64
 }
 
 /// Children come after their parents, so that going backwards every module is complete when it is added.
@@ -95,5 +101,15 @@ mod tests {
         let costs = costs(&graph.unwrap());
         assert_eq!((costs[1].flops, costs[2].flops), (2 * 18 * 30 * 36, 2 * 8 * 30 * 36));
         assert_eq!(costs[2].parameters, 8 * 36);
+    }
+
+    #[test]
+    fn a_matrix_product_counts_once_for_each_of_the_leading_axes() {
+        let graph = Graph::write([2, 4, 5, 6], |net, x| {
+            let flipped = net.transpose(x, &[0, 1, 3, 2]);
+            net.matmul(x, flipped);
+        });
+        // Twice N * C * M * K * N.
+        assert_eq!(costs(&graph.unwrap())[0].flops, 2 * 2 * 4 * 5 * 6 * 5);
     }
 }

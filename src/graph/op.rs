@@ -199,6 +199,8 @@ pub enum Op {
     Add,
     /// Product of two values of one shape; where the second has size 1 along an axis, it is the same all along.
     Multiply,
+    /// Matrix products `[.., M, K]` times `[.., K, N]`, one for each position of the leading axes.
+    MatMul,
     /// Product with a learnable number. Parameter: the number, of one element.
     Scale,
     /// Channels of `groups` groups dealt out in turn: channel g * (C / groups) + i goes to i * groups + g.
@@ -258,6 +260,7 @@ impl Op {
             Op::Slice { .. } => "slice",
             Op::Add => "add",
             Op::Multiply => "multiply",
+            Op::MatMul => "matrix product",
             Op::Scale => "scale",
             Op::ChannelShuffle { .. } => "channel shuffle",
             Op::Reshape { .. } => "reshape",

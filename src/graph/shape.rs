@@ -17,6 +17,7 @@ impl Op {
             (Op::Multiply, [left, right]) if repeats(left, right) => Ok(left.to_vec()),
             (Op::Add | Op::Multiply, [_, _]) => Err("the shapes must be equal".to_owned()),
             (Op::DeformConv(conv), [input, maps @ ..]) => deformed(conv, planes(input)?, maps),
+            (Op::MatMul, [left, right]) => product(left, right),
             (_, [input]) => self.infer_one(input),
             _ => Err("wrong number of inputs".to_owned()),
         }
@@ -35,7 +36,7 @@ impl Op {
             Op::Softmax { axis } if *axis >= input.len() => Err(format!("there is no axis {axis}")),
             Op::TopK { axis, count } => slice(input, *axis, 0, *count),
             Op::Mean { axis } => slice(input, *axis, 0, 1),
-            Op::Concat { .. } | Op::Add | Op::Multiply | Op::DeformConv(_) => {
+            Op::Concat { .. } | Op::Add | Op::Multiply | Op::MatMul | Op::DeformConv(_) => {
                 Err("wrong number of inputs".to_owned())
             }
             Op::Input | Op::Activation(_) | Op::Scale | Op::Softmax { .. } => Ok(input.to_vec()),
@@ -179,6 +180,15 @@ fn reshape(input: &[usize], shape: &[usize]) -> Result<Vec<usize>, Broken> {
     Ok(shape.to_vec())
 }
 
+fn product(left: &[usize], right: &[usize]) -> Result<Vec<usize>, Broken> {
+    match (left, right) {
+        ([left @ .., rows, inner], [right @ .., depth, columns]) if left == right && inner == depth => {
+            Ok([left, &[*rows, *columns]].concat())
+        }
+        _ => Err("shapes [.., M, K] and [.., K, N] are needed".to_owned()),
+    }
+}
+
 fn transpose(input: &[usize], order: &[usize]) -> Result<Vec<usize>, Broken> {
     let mut axes = order.to_vec();
     axes.sort_unstable();
@@ -234,6 +244,12 @@ mod tests {
     }
 
     #[test]
+    fn matrix_products_keep_the_leading_axes() {
+        assert_eq!(Op::MatMul.infer(&[&[2, 5, 3, 4], &[2, 5, 4, 7]]).unwrap(), [2, 5, 3, 7]);
+        assert_eq!(Op::MatMul.infer(&[&[3, 4], &[4, 7]]).unwrap(), [3, 7]);
+    }
+
+    #[test]
     fn shapes_that_do_not_fit_are_refused() {
         let why = |op: Op, inputs: &[&[usize]]| op.infer(inputs).unwrap_err();
         assert!(why(Op::Conv(Conv::depthwise(8, 3)), &[&[1, 6, 4, 4]]).contains("groups"));
@@ -241,6 +257,9 @@ mod tests {
             why(Op::Conv(Conv { padding: [0; 2], ..Conv::same(8, 5) }), &[&[1, 6, 4, 4]]).contains("larger")
         );
         assert!(why(Op::Add, &[&[1, 2], &[2, 1]]).contains("equal"));
+        assert!(why(Op::MatMul, &[&[2, 3, 4], &[2, 3, 4]]).contains("needed"));
+        assert!(why(Op::MatMul, &[&[2, 3, 4], &[1, 4, 3]]).contains("needed"));
+        assert!(why(Op::MatMul, &[&[2, 3, 4]]).contains("number of inputs"));
         assert!(why(Op::Concat { axis: 1 }, &[&[1, 2, 3], &[1, 2, 4]]).contains("axis 1"));
         assert!(why(Op::Slice { axis: 1, start: 1, length: 2 }, &[&[1, 2]]).contains("within"));
         assert!(why(Op::Reshape { shape: vec![5] }, &[&[2, 3]]).contains("elements"));

@@ -6,6 +6,7 @@ use candle_core::{DType, Tensor, Var};
 
 use super::element::Element;
 use super::kernel::{View, apply1, apply2, apply3};
+use super::kernels::matmul::MatMul;
 use super::kernels::norm::{BatchNorm, ChannelAffine, GroupNorm, Moments, batch_moments};
 use super::kernels::pool::MaxPool;
 use super::kernels::resample::Resample;
@@ -151,6 +152,7 @@ impl<'a> Executor<'a> {
             (Op::Add, [left, right]) => left + right,
             (Op::Multiply, [left, right]) => left.broadcast_mul(right),
             (Op::DeformConv(conv), [x, maps @ ..]) => deformed(*conv, x, maps, &parameters),
+            (Op::MatMul, [left, right]) => apply2(MatMul, left, right),
             (Op::BatchNorm { epsilon, momentum }, [x]) => {
                 self.batch_norm(node, x, &parameters, *epsilon, *momentum)
             }

@@ -3,6 +3,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
+use super::matmul::MatMul;
 use super::norm::{BatchNorm, ChannelAffine, GroupNorm, batch_moments};
 use super::pool::MaxPool;
 use super::resample::Resample;
@@ -125,6 +126,14 @@ fn largest_values_means_and_products() {
     }
     // The bias of a deformable convolution.
     check(&[&[2, 3, 5, 6], &[3]], |i| i[0].broadcast_add(&i[1].reshape((1, 3, 1, 1))?));
+}
+
+#[test]
+fn matrix_products() {
+    check(&[&[2, 3, 4, 5], &[2, 3, 5, 2]], |i| apply2(MatMul, &i[0], &i[1]));
+    check(&[&[3, 1], &[1, 4]], |i| apply2(MatMul, &i[0], &i[1]));
+    // Both sides are made of one value, one of them transposed.
+    check(&[&[2, 4, 3]], |i| apply2(MatMul, &i[0], &i[0].transpose(1, 2)?));
 }
 
 #[test]

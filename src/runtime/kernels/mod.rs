@@ -6,6 +6,7 @@ pub(super) mod activation;
 pub(super) mod conv;
 pub(super) mod deform_conv;
 pub(super) mod depthwise;
+pub(super) mod matmul;
 pub(super) mod matrix;
 pub(super) mod norm;
 pub(super) mod pool;
