@@ -256,6 +256,11 @@ impl Scope<'_> {
         self.layer(name, Op::Activation(activation), x, Vec::new())
     }
 
+    /// Activation that is no module.
+    pub fn activation(&mut self, x: Value, activation: Activation) -> Value {
+        self.node(Op::Activation(activation), vec![x], Vec::new())
+    }
+
     /// Max pooling as a module of its own.
     pub fn max_pool(&mut self, name: &str, x: Value, pool: Pool) -> Value {
         self.layer(name, Op::MaxPool(pool), x, Vec::new())

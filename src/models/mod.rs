@@ -3,7 +3,8 @@
 //! - [`Network`] is what a configuration gives; [`Model`] is one of any family, written in a [`Form`];
 //! - [`FAMILIES`] lists what is known, with presets and how a checkpoint's shapes tell the configuration;
 //! - [`gfocal_v2`] is GFocalV2 and GFL, on a [`ResNet`] and an [`Fpn`];
-//! - [`nanodet_plus`] is NanoDet-Plus, on the backbone ShuffleNetV2.
+//! - [`gold_yolo`] is Gold-YOLO, with its backbones of RepVGG and other blocks;
+//! - [`nanodet_plus`] is NanoDet-Plus, on the backbone ShuffleNetV2;
 //! - [`DetectorFacts`] is what belongs to a detector beside its network.
 
 mod detector;
@@ -11,8 +12,10 @@ mod evidence;
 mod family;
 mod fpn;
 pub mod gfocal_v2;
+pub mod gold_yolo;
 pub mod nanodet_plus;
 mod network;
+mod points;
 mod resnet;
 mod shufflenet;
 
@@ -27,4 +30,4 @@ pub use network::{Model, Network};
 pub use resnet::{Block, Deformable, ResNet};
 
 /// All families.
-pub const FAMILIES: &[&Family] = &[&nanodet_plus::FAMILY, &gfocal_v2::FAMILY];
+pub const FAMILIES: &[&Family] = &[&nanodet_plus::FAMILY, &gold_yolo::FAMILY, &gfocal_v2::FAMILY];

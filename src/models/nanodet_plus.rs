@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::graph::{Activation, Conv, ResizeMode, Scope, Value};
 use crate::models::evidence::{Shapes, vote};
+use crate::models::points::{flatten, points_first};
 use crate::models::shufflenet::{EPSILON, MOMENTUM, REPEATS, ShuffleNet};
 use crate::models::{
     ChannelOrder, ClassShift, DetectorFacts, Family, Form, Frame, Head, Model, Network, Preprocessing,
@@ -385,17 +386,4 @@ fn ghost_module(net: &mut Scope<'_>, x: Value, channels: usize, activation: Opti
     let primary = layer("primary_conv", x, Conv::pointwise(half));
     let cheap = layer("cheap_operation", primary, Conv::depthwise(half, 3));
     net.concat(&[primary, cheap])
-}
-
-/// `[N, C, H, W]` to `[N, C, H * W]`.
-fn flatten(net: &mut Scope<'_>, x: Value) -> Value {
-    let points = net.size(x).iter().product();
-    let shape: Vec<usize> = net.shape(x).iter().take(2).copied().chain([points]).collect();
-    net.reshape(x, &shape)
-}
-
-/// Levels `[N, C, points]` after one another, as `[N, points, C]`.
-fn points_first(net: &mut Scope<'_>, levels: &[Value]) -> Value {
-    let all = net.concat_along(2, levels);
-    net.transpose(all, &[0, 2, 1])
 }

@@ -119,6 +119,8 @@ pub fn synthetic(name: &str, shape: &[usize]) -> Vec<f32> {
         _ if name.ends_with("running_mean") => 0.2 * (u - 0.5),
         _ if name.ends_with("num_batches_tracked") => 0.0,
         0 => 0.75 + 0.5 * u,
+        // Without it activations of RepVGG's sums grow until nothing can be compared.
+        1 if name.contains(".rbr_") && name.ends_with(".weight") => 0.5 * (0.5 + u),
         1 if name.ends_with(".weight") => 0.5 + u,
         1 => 0.2 * (u - 0.5),
         _ => (2.0 * u - 1.0) * 1.4 * (3.0 / fan_in).sqrt(),
