@@ -1,7 +1,8 @@
 //! Batch norms folded into the convolutions before them, and unfolded again.
 
+use super::norm::{Norm, has_its_own, parameter_uses};
+use super::remove_dead;
 use crate::graph::ir::{Graph, Node, Parameter, ParameterId, Role, Value};
-use crate::graph::passes::remove_dead;
 use crate::graph::{Array, DeformConv, GraphError, Op, Weights};
 
 /// A convolution and the batch norm that was folded into it.
@@ -11,11 +12,7 @@ struct Fold {
     bias: Parameter,
     /// Whether the convolution had a bias of its own.
     was_biased: bool,
-    norm_weight: Parameter,
-    norm_bias: Parameter,
-    mean: Parameter,
-    variance: Parameter,
-    epsilon: f64,
+    norm: Norm,
 }
 
 /// What [`fold_batch_norms`] did, to do the same to weights.
@@ -41,46 +38,22 @@ pub fn fold_batch_norms(graph: &Graph) -> (Graph, Folding) {
     (remove_dead(&folded), folding)
 }
 
-/// How many nodes use each parameter.
-fn parameter_uses(graph: &Graph) -> Vec<usize> {
-    let mut uses = vec![0; graph.parameters.len()];
-    for id in graph.nodes.iter().flat_map(|node| &node.parameters) {
-        if let Some(count) = uses.get_mut(id.0) {
-            *count += 1;
-        }
-    }
-    uses
-}
-
 /// The convolution before the batch norm at `norm`, if the two can become one.
 fn foldable(graph: &Graph, uses: &[usize], sharing: &[usize], norm: Value) -> Option<(Value, Fold)> {
     let node = graph.node(norm)?;
-    let Op::BatchNorm { epsilon, .. } = node.op else {
-        return None;
-    };
+    let norm = Norm::of(graph, node)?;
     let conv_value = *node.inputs.first()?;
     let conv = graph.node(conv_value)?;
     let (Op::Conv(settings) | Op::DeformConv(DeformConv { conv: settings, .. })) = conv.op else {
         return None;
     };
-    let alone = |node: &Node| node.parameters.iter().all(|id| sharing.get(id.0) == Some(&1));
-    if uses.get(conv_value.0) != Some(&1) || !alone(node) || !alone(conv) {
+    if uses.get(conv_value.0) != Some(&1) || !has_its_own(node, sharing) || !has_its_own(conv, sharing) {
         return None;
     }
     let parameter = |ids: &[ParameterId], at: usize| graph.parameter(*ids.get(at)?).cloned();
     let kernel = parameter(&conv.parameters, 0)?;
     let bias = parameter(&conv.parameters, 1).unwrap_or_else(|| bias_of(&kernel, settings.out));
-    let fold = Fold {
-        kernel,
-        bias,
-        was_biased: settings.bias,
-        norm_weight: parameter(&node.parameters, 0)?,
-        norm_bias: parameter(&node.parameters, 1)?,
-        mean: parameter(&node.parameters, 2)?,
-        variance: parameter(&node.parameters, 3)?,
-        epsilon,
-    };
-    Some((conv_value, fold))
+    Some((conv_value, Fold { kernel, bias, was_biased: settings.bias, norm }))
 }
 
 fn bias_of(kernel: &Parameter, out: usize) -> Parameter {
@@ -138,18 +111,15 @@ impl Folding {
         let mut folded = weights.clone();
         for fold in &self.0 {
             let (kernel, bias) = fold.merged(weights)?;
-            for norm in [&fold.norm_weight, &fold.norm_bias, &fold.mean, &fold.variance] {
-                folded.remove(&norm.name);
-            }
-            folded.remove(&fold.batch_count());
+            fold.norm.remove_from(&mut folded);
             folded.insert(&fold.kernel.name, kernel);
             folded.insert(&fold.bias.name, bias);
         }
         Ok(folded)
     }
 
-    /// Weights of the original graph from those of the folded one: the kernel as it is, a batch norm with mean
-    /// 0, variance 1 and weight sqrt(1 + epsilon), so that it only adds the bias.
+    /// Weights of the original graph from those of the folded one: the kernel as it is, a batch norm that only
+    /// adds the bias. Folding them again gives the same numbers.
     ///
     /// # Errors
     /// [`GraphError::Missing`] and [`GraphError::Mismatch`] for weights of the folded graph.
@@ -157,43 +127,26 @@ impl Folding {
         let mut original = weights.clone();
         for fold in &self.0 {
             let bias = weights.of(&fold.bias)?.clone();
-            let filled =
-                |number: f64| Array { shape: bias.shape.clone(), data: vec![number as f32; bias.data.len()] };
+            let zeros = Array { data: vec![0.0; bias.data.len()], shape: bias.shape };
             match fold.was_biased {
-                true => original.insert(&fold.bias.name, filled(0.0)),
+                true => original.insert(&fold.bias.name, zeros),
                 false => drop(original.remove(&fold.bias.name)),
             }
-            original.insert(&fold.norm_weight.name, filled((1.0 + fold.epsilon).sqrt()));
-            original.insert(&fold.mean.name, filled(0.0));
-            original.insert(&fold.variance.name, filled(1.0));
-            original.insert(fold.batch_count(), Array { shape: Vec::new(), data: vec![0.0] });
-            original.insert(&fold.norm_bias.name, bias);
+            fold.norm.set(&mut original, vec![1.0; bias.data.len()], bias.data);
         }
         Ok(original)
     }
 }
 
 impl Fold {
-    fn batch_count(&self) -> String {
-        let module = self.mean.name.strip_suffix("running_mean").unwrap_or(&self.mean.name);
-        format!("{module}num_batches_tracked")
-    }
-
     /// The kernel and bias that do what convolution and batch norm did.
     fn merged(&self, weights: &Weights) -> Result<(Array, Array), GraphError> {
-        let numbers = |parameter: &Parameter| weights.of(parameter).map(|array| array.data.as_slice());
-        let (gamma, beta) = (numbers(&self.norm_weight)?, numbers(&self.norm_bias)?);
-        let (mean, variance) = (numbers(&self.mean)?, numbers(&self.variance)?);
-        let own = if self.was_biased { numbers(&self.bias)?.to_vec() } else { vec![0.0; mean.len()] };
-        let factors: Vec<f64> = gamma
-            .iter()
-            .zip(variance)
-            .map(|(gamma, variance)| f64::from(*gamma) / (f64::from(*variance) + self.epsilon).sqrt())
-            .collect();
-        let shifts = beta.iter().zip(own.iter().zip(mean)).zip(&factors);
-        let bias = shifts.map(|((beta, (own, mean)), factor)| {
-            (f64::from(*beta) + (f64::from(*own) - f64::from(*mean)) * factor) as f32
-        });
+        let factors = self.norm.factors(weights)?;
+        let own = match self.was_biased {
+            true => weights.of(&self.bias)?.data.clone(),
+            false => vec![0.0; factors.len()],
+        };
+        let bias = self.norm.shifts(weights, &own)?.into_iter().map(|shift| shift as f32);
         let bias = Array { shape: self.bias.shape.clone(), data: bias.collect() };
         let mut kernel = weights.of(&self.kernel)?.clone();
         let taps = (kernel.data.len() / factors.len().max(1)).max(1);
@@ -257,8 +210,7 @@ mod tests {
         }
         let again = folding.fold(&unfolded).unwrap();
         for (name, array) in merged.iter() {
-            let other = again.get(name).unwrap();
-            assert!(array.data.iter().zip(&other.data).all(|(a, b)| (a - b).abs() < 1e-7), "{name}");
+            assert_eq!(again.get(name), Some(array), "{name}");
         }
     }
 }

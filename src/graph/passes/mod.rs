@@ -1,7 +1,11 @@
 //! Passes: graphs rewritten together with their weights.
 
+mod branches;
 mod dead;
 mod fold;
+mod merge;
+mod norm;
 
 pub use dead::remove_dead;
 pub use fold::{Folding, fold_batch_norms};
+pub use merge::{Merging, merge_branches};

@@ -49,11 +49,6 @@ fn rep_vgg(net: &mut Scope<'_>, x: Value, conv: Conv) -> Value {
     net.act("nonlinearity", sum, Activation::Relu)
 }
 
-/// Python's `int(channels * expansion)`.
-fn truncated(channels: usize, expansion: f64) -> usize {
-    (channels as f64 * expansion) as usize
-}
-
 impl GoldYolo {
     /// The activation of the blocks and of what belongs to them.
     pub(super) fn activation(&self) -> Activation {
@@ -93,14 +88,14 @@ impl GoldYolo {
                 let block = |net: &mut Scope<'_>, name: &str, x| self.block(net, name, x, out, 1);
                 in_a_row(net, x, blocks, block)
             }
-            Stage::Split(expansion) => self.split_stage(net, x, out, blocks, expansion.factor()),
+            Stage::Split(expansion) => self.split_stage(net, x, out, blocks, expansion.of_channels(out)),
         })
     }
 
     /// `BepC3`: one half of the channels goes through the blocks, the other passes by.
-    fn split_stage(&self, net: &mut Scope<'_>, x: Value, out: usize, blocks: usize, expansion: f64) -> Value {
+    fn split_stage(&self, net: &mut Scope<'_>, x: Value, out: usize, blocks: usize, half: usize) -> Value {
         net.order(&["cv1", "cv2", "cv3", "m"]);
-        let (hidden, act) = (Conv::pointwise(truncated(out, expansion)), self.activation());
+        let (hidden, act) = (Conv::pointwise(half), self.activation());
         let inner = conv_act(net, "cv1", x, hidden, act);
         let inner = net.module("m", |net| {
             let block = |net: &mut Scope<'_>, name: &str, x| self.bottleneck(net, name, x);

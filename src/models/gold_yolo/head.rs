@@ -75,7 +75,7 @@ impl GoldYolo {
 
 impl Head {
     /// The layers that predict classes and boxes of points.
-    fn names(self) -> (&'static str, &'static str) {
+    pub(super) fn names(self) -> (&'static str, &'static str) {
         match self {
             Head::FuseAb => ("cls_preds_af", "reg_preds_af"),
             Head::Plain | Head::DistillNs => ("cls_preds", "reg_preds"),

@@ -53,12 +53,13 @@ pub enum Expansion {
 }
 
 impl Expansion {
-    /// The factor.
-    pub fn factor(self) -> f64 {
-        match self {
+    /// Python's `int(channels * csp_e)`.
+    fn of_channels(self, channels: usize) -> usize {
+        let share = match self {
             Expansion::Half => 0.5,
             Expansion::TwoThirds => 2.0 / 3.0,
-        }
+        };
+        (channels as f64 * share) as usize
     }
 }
 

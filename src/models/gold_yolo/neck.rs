@@ -8,9 +8,9 @@ use crate::graph::{Activation, Conv, ResizeMode, Scope, Value};
 /// Blocks in the fusion of the larger maps (`fuse_block_num`).
 const FUSION_BLOCKS: usize = 3;
 /// Channels of a query and of a key in each head of the attention.
-const KEY: usize = 8;
+pub(super) const KEY: usize = 8;
 /// Channels of a value in each head of the attention.
-const VALUE: usize = 16;
+pub(super) const VALUE: usize = 16;
 
 impl GoldYolo {
     /// The levels at strides 8, 16 and 32 from the backbone's at 4, 8, 16 and 32.
