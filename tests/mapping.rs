@@ -11,12 +11,13 @@ use converters::{Dtype, Tensor};
 use port::identify::{IdentifyError, Request, expected_parameters, figures, identify};
 use port::mapping::{Expected, Table, tables};
 use port::models::gfocal_v2::GFocalV2;
+use port::models::gold_yolo::GoldYolo;
 use port::models::nanodet_plus::{Auxiliary, NanoDetPlus};
 use port::models::{Block, Deformable, Fpn, Model, ResNet, family, preset};
 use proptest::prelude::*;
 use rayon::prelude::*;
 use serde_json::Value as Json;
-use support::reference;
+use support::{gold_yolo_tiny, reference};
 
 fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/nanodet-plus-shapes.pth")
@@ -191,7 +192,11 @@ proptest! {
     /// There and back again, from both sides, name by name and byte by byte.
     #[test]
     fn tables_can_be_read_in_both_directions(classes in 1..40_usize, auxiliary: bool, salt: u32) {
-        let models = [tiny(classes, auxiliary), tiny_gfocal(classes, auxiliary)];
+        let models = [
+            tiny(classes, auxiliary),
+            tiny_gfocal(classes, auxiliary),
+            GoldYolo { classes, ..gold_yolo_tiny() }.into(),
+        ];
         let of_tables = tables().iter().filter_map(|table| {
             Some((table, models.iter().find(|model| model.family().name == table.family())?))
         });
@@ -256,6 +261,8 @@ fn one_wrong_tensor_is_named_whichever_it_is() {
         let tensors = weights_of(&model, 3);
         (0..tensors.len()).into_par_iter().for_each(|index| one_is_wrong(&tensors, index));
     }
+    let gold_yolo = weights_of(&gold_yolo_tiny().into(), 3);
+    (0..gold_yolo.len()).into_par_iter().step_by(9).for_each(|index| one_is_wrong(&gold_yolo, index));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use converters::{Checkpoint, Dtype};
 use port::graph::{Array, Graph, Weights};
+use port::models::gold_yolo::GoldYolo;
 use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
 
 /// The folder `name` of the reference data beside the repository. Where there is none the test that asks says so
@@ -37,6 +38,19 @@ pub fn values(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
     assert_eq!(tensor.dtype(), Dtype::F32, "{name}");
     let bytes = tensor.bytes().unwrap();
     bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
+/// A Gold-YOLO small enough for everything: n at width 1/16, with DFL and two heads of attention.
+pub fn gold_yolo_tiny() -> GoldYolo {
+    GoldYolo {
+        backbone: [8, 8, 16, 32, 64],
+        neck: [16, 8, 16, 32],
+        fusion: 24,
+        heads: 2,
+        dfl: true,
+        classes: 10,
+        ..GoldYolo::N
+    }
 }
 
 /// The input of a recording.

@@ -9,8 +9,8 @@ mod recognise;
 
 use crate::graph::{Scope, Value};
 use crate::models::{
-    ChannelOrder, DetectorFacts, Family, Form, Head as Layout, Model, Network, Preprocessing, Preset, Resize,
-    Scores, Selection, Sides, Size,
+    ChannelOrder, ClassShift, DetectorFacts, Family, Form, Frame, Head as Layout, Model, Network,
+    Preprocessing, Preset, Resize, Scores, Selection, Sides, Size,
 };
 
 /// Gold-YOLO.
@@ -30,6 +30,17 @@ pub const FAMILY: Family = Family {
 /// Largest distance in strides; a side's distribution is over 0..=16. No upstream configuration changes it, for
 /// `build_effidehead_layer` does not hand it to the head.
 pub const REG_MAX: usize = 16;
+
+/// `infer.py` of the original, with the limits of its `non_max_suppression`.
+const SELECTION: Selection = Selection {
+    best_of_level: None,
+    score_threshold: 0.4,
+    max_candidates: Some(30_000),
+    nms_iou: 0.45,
+    class_shift: ClassShift::Pixels(4096.0),
+    frame: Frame::Input,
+    max_detections: 1000,
+};
 
 /// Strides of the levels in pixels.
 const STRIDES: [usize; 3] = [8, 16, 32];
@@ -180,16 +191,17 @@ impl Network for GoldYolo {
         }
     }
 
-    /// Thresholds are those of the original's `infer.py`.
+    /// Detection as in the original's `infer.py`, evaluation as in its `eval.py`.
     fn facts(&self, size: Size) -> DetectorFacts {
         DetectorFacts {
             preprocessing: Preprocessing {
                 size,
-                resize: Resize::Stretch,
+                resize: Resize::Letterbox { multiple: 32, border: 114 },
                 channels: ChannelOrder::Rgb,
                 scale: 255.0,
                 mean: [0.0; 3],
                 std: [255.0; 3],
+                reciprocal: false,
             },
             head: Layout {
                 strides: STRIDES.to_vec(),
@@ -198,8 +210,10 @@ impl Network for GoldYolo {
                 scores: Scores::Probabilities,
                 sides: Sides::Distances,
                 cell_offset: 0.5,
+                clip: false,
             },
-            selection: Selection { score_threshold: 0.4, nms_iou: 0.45, max_detections: 1000 },
+            selection: SELECTION,
+            evaluation: Selection { score_threshold: 0.03, nms_iou: 0.65, max_detections: 300, ..SELECTION },
         }
     }
 }
