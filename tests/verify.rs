@@ -48,6 +48,27 @@ fn the_originals_recordings_are_met() {
     }
 }
 
+/// A recording by hooks that keep one value for each module, also of modules that are called several times, and what
+/// YOLOs return beside it.
+#[test]
+fn recordings_of_last_calls_are_met() {
+    let Some(folder) = reference("gold-yolo") else { return };
+    let checkpoint = converters::open(folder.join("n/activations.safetensors")).unwrap();
+    let recording = Recording::read(&checkpoint, None).unwrap();
+    let model = preset("gold-yolo-n").unwrap().model();
+    let network = network(&model, &weights(&model), recording.input());
+    // Within our hard sigmoid, and the same again with constants that this network does not use.
+    let unknown = ["neck.Inject_n5.act.relu", "neck.Inject_p4.act.relu", "output.decoded_linspace_proj"];
+    let graph = model.graph(Form::Training, [1, 3, 64, 64]).unwrap();
+    assert_eq!(recording.unknown(&graph), unknown);
+    let layers = compare_layers(&network, &recording).unwrap();
+    assert_eq!(layers.len(), checkpoint.tensors().len() - 1 - unknown.len());
+    for layer in &layers {
+        assert_eq!(layer.verdict, Verdict::Equal, "{}: {:?}", layer.path, layer.total);
+    }
+    assert!(layers.iter().any(|layer| layer.path == "neck.high_IFM.transformer_blocks.0.mlp.drop#1"));
+}
+
 /// The smallest of the networks, to be quick.
 fn model() -> Model {
     preset("nanodet-plus-m").unwrap().model().with_classes(3).without_auxiliary()

@@ -112,7 +112,7 @@ pub fn diagnose(
     changed: &[WeightDifference],
 ) -> Result<Option<Cause>, VerifyError> {
     let tap = network.graph.taps().iter().find(|tap| tap.path == layer.path);
-    let recorded = recording.values.get(&layer.path);
+    let recorded = recording.value(&layer.path);
     let (Some(tap), Some(recorded)) = (tap, recorded) else {
         return Ok(None);
     };

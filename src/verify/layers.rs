@@ -13,7 +13,7 @@ use super::decoded::DECODED;
 use super::difference::Difference;
 use super::local::Local;
 use super::network::{Network, input_tensor};
-use super::recording::{Recorded, Recording, VerifyError};
+use super::recording::{Recorded, Recording, VerifyError, module_of};
 use crate::graph::{Tap, Value};
 use crate::runtime::{NormStatistics, Outputs, to_f64};
 
@@ -124,7 +124,10 @@ pub(super) fn known(network: &Network, recording: &Recording) -> candle_core::Re
     let graph = &network.graph;
     let mut known = HashMap::new();
     for tap in graph.taps() {
-        let tensor = recording.values.get(&tap.path).and_then(Recorded::whole);
+        if recording.is_of_any_call(graph, &tap.path) {
+            continue;
+        }
+        let tensor = recording.value(&tap.path).and_then(Recorded::whole);
         let fits = |tensor: &&Tensor| graph.node(tap.value).is_some_and(|node| node.shape == tensor.dims());
         if let Some(tensor) = tensor.filter(fits) {
             known.entry(tap.value).or_insert_with(|| tensor.clone());
@@ -170,7 +173,7 @@ impl Comparison<'_> {
         let graph = &self.network.graph;
         let mut recorded: HashMap<Value, Vec<(&Tap, &Recorded)>> = HashMap::new();
         for tap in graph.taps() {
-            if let Some(value) = self.recording.values.get(&tap.path) {
+            if let Some(value) = self.recording.value(&tap.path) {
                 recorded.entry(tap.value).or_default().push((tap, value));
             }
         }
@@ -185,8 +188,28 @@ impl Comparison<'_> {
                 layers.extend(self.layers(value, &total, recorded)?);
             }
         }
+        let mut layers = self.nearest_calls(layers);
         layers.extend(self.decoded(&single.finish(), &double.finish())?);
         Ok(layers)
+    }
+
+    /// Of a value that may be of any call of its module, the comparison with the call that it is nearest to.
+    fn nearest_calls(&self, layers: Vec<Layer>) -> Vec<Layer> {
+        let mut kept: Vec<Layer> = Vec::new();
+        let mut places = HashMap::new();
+        for layer in layers {
+            let module = module_of(&layer.path).to_owned();
+            let place = match self.recording.is_of_any_call(&self.network.graph, &layer.path) {
+                true => *places.entry(module).or_insert(kept.len()),
+                false => kept.len(),
+            };
+            match kept.get_mut(place) {
+                Some(other) if layer.total.relative < other.total.relative => *other = layer,
+                Some(_) => {}
+                None => kept.push(layer),
+            }
+        }
+        kept
     }
 
     /// The comparisons of one value, which may have been recorded under several names.

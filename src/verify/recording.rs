@@ -170,12 +170,30 @@ impl Recording {
         &self.input
     }
 
+    /// What was recorded of the tap at `path`; of a module with a single value, that.
+    pub(super) fn value(&self, path: &str) -> Option<&Recorded> {
+        self.values.get(path).or_else(|| self.only_value(module_of(path)))
+    }
+
+    /// Whether the value for `path` may be of any call of its module: hooks that keep one value for each module keep
+    /// the first or the last.
+    pub(super) fn is_of_any_call(&self, graph: &Graph, path: &str) -> bool {
+        let second = format!("{}#1", module_of(path));
+        self.only_value(module_of(path)).is_some() && graph.taps().iter().any(|tap| tap.path == second)
+    }
+
+    /// The value of a module of which there is one, under a name that counts no calls.
+    fn only_value(&self, module: &str) -> Option<&Recorded> {
+        let value = self.values.get(module).filter(|value| value.name == module);
+        value.filter(|_| !self.values.contains_key(&format!("{module}#1")))
+    }
+
     /// The first module of `graph` some of whose recorded values are infinite or no numbers.
     pub fn not_finite<'g>(&self, graph: &'g Graph) -> Option<&'g str> {
         let is_odd = |value: &Recorded| {
             value.numbers().is_ok_and(|numbers| numbers.iter().any(|number| !number.is_finite()))
         };
-        let odd = graph.taps().iter().find(|tap| self.values.get(&tap.path).is_some_and(is_odd));
+        let odd = graph.taps().iter().find(|tap| self.value(&tap.path).is_some_and(is_odd));
         odd.map(|tap| tap.path.as_str())
     }
 
@@ -185,6 +203,11 @@ impl Recording {
         let known = |path: &str| taps.contains(path) || DECODED.contains(&path);
         self.values.iter().filter(|(path, _)| !known(path)).map(|(_, value)| value.name.clone()).collect()
     }
+}
+
+/// The path of the module that a tap is a call of.
+pub(super) fn module_of(path: &str) -> &str {
+    path.split_once('#').map_or(path, |(module, _)| module)
 }
 
 /// `path@2` is the third call of a module, `path#2` among our taps.
