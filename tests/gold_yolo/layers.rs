@@ -11,7 +11,7 @@ use port::models::gold_yolo::GoldYolo;
 use port::runtime::{NormStatistics, to_f64};
 use serde_json::Value as Json;
 
-use super::support::{reference, synthetic_weights, values};
+use super::support::{gold_yolo_tiny, reference, synthetic_weights, values};
 use super::{decoded, graph, input, json, networks, synthetic_constants, taps};
 
 /// What a difference may be: a share of the largest magnitude, or four times the difference between the original's
@@ -146,6 +146,31 @@ fn pooling_and_resizing_equal_the_original() {
         {
             let share = share(&to_f64(ours).unwrap(), &wide(&recording, &name(of)), None);
             assert!(share <= 1.0, "case {case}, {of}: {share} times what is allowed");
+        }
+    }
+}
+
+/// Decoded outputs at two more sizes, one of them with levels that do not divide each other.
+#[test]
+fn outputs_at_other_sizes_equal_the_original() {
+    let Some(folder) = reference("gold-yolo") else { return };
+    let recording = converters::open(folder.join("weights/gold_yolo-tiny_onnx_outputs.safetensors")).unwrap();
+    for (input, output) in
+        [("input", "gold_yolo-tiny.torch"), ("input.uneven", "gold_yolo-tiny-uneven.torch")]
+    {
+        let shape = recording.tensor(input).unwrap().shape().to_vec();
+        let size = [shape[2], shape[3]];
+        let x = Tensor::from_vec(values(&recording, input), shape, &Device::Cpu).unwrap();
+        let graph = graph(&gold_yolo_tiny(), Form::Inference, size);
+        let taps = taps(&graph, &synthetic_weights(&graph), &x, NormStatistics::Running);
+        let ours = decoded(&taps["output.preds"], size);
+        let theirs = wide(&recording, output);
+        for columns in [0..5, 5..15] {
+            let theirs: Vec<f64> = theirs.chunks(15).flat_map(|row| row[columns.clone()].to_vec()).collect();
+            let ours: Vec<f64> = ours.iter().flat_map(|row| row[columns.clone()].to_vec()).collect();
+            let share = share(&ours, &theirs, None);
+            println!("{output}, columns {columns:?}: {share:.3} of what is allowed");
+            assert!(share <= 1.0, "{output}, columns {columns:?}: {share} times what is allowed");
         }
     }
 }
