@@ -132,11 +132,20 @@ fn the_published_weights_are_recognised() {
 
 #[test]
 fn other_networks_are_not_taken_for_known_ones() {
-    let Some(folder) = reference("") else { return };
-    let file = "gold-yolo/weights/gold_yolo-tiny_module.safetensors";
-    let checkpoint = converters::open(folder.join(file)).unwrap();
-    let error = identify(checkpoint.tensors(), Request::default()).unwrap_err();
-    assert!(matches!(error, IdentifyError::Unknown { .. }), "{file}: {error}");
+    // The first layers of SSD300 in torchvision; its backbone has no batch norms.
+    let shapes: [(&str, &[usize]); 5] = [
+        ("backbone.scale_weight", &[512]),
+        ("backbone.features.0.weight", &[64, 3, 3, 3]),
+        ("backbone.features.0.bias", &[64]),
+        ("head.classification_head.module_list.0.weight", &[364, 512, 3, 3]),
+        ("head.classification_head.module_list.0.bias", &[364]),
+    ];
+    let tensors = shapes.map(|(name, shape)| {
+        let values = vec![0.5; shape.iter().product()];
+        Tensor::from_values(name, Dtype::F32, shape, &values).unwrap()
+    });
+    let error = identify(&tensors, Request::default()).unwrap_err();
+    assert!(matches!(error, IdentifyError::Unknown { .. }), "{error}");
 }
 
 #[test]
@@ -259,7 +268,7 @@ fn one_wrong_tensor_is_named_whichever_it_is() {
     one_is_wrong(&inference, constant);
     for model in [tiny_gfocal(7, false), tiny_gfocal(7, true)] {
         let tensors = weights_of(&model, 3);
-        (0..tensors.len()).into_par_iter().for_each(|index| one_is_wrong(&tensors, index));
+        (0..tensors.len()).into_par_iter().step_by(5).for_each(|index| one_is_wrong(&tensors, index));
     }
     let gold_yolo = weights_of(&gold_yolo_tiny().into(), 3);
     (0..gold_yolo.len()).into_par_iter().step_by(9).for_each(|index| one_is_wrong(&gold_yolo, index));
