@@ -10,7 +10,7 @@ use super::size::image_size;
 use super::{Report, Usage};
 use crate::detect::Placement;
 use crate::graph::cost::{Cost, costs};
-use crate::graph::passes::fold_batch_norms;
+use crate::graph::passes::deploy;
 use crate::graph::{Graph, GraphError, Module, Node};
 use crate::models::{FAMILIES, Family, Form, Model, Preset, Size};
 use crate::report::{Align, Table, count, number};
@@ -38,7 +38,7 @@ const MAX_CLASSES: i64 = 65_536;
 struct Forms {
     training: Graph,
     inference: Graph,
-    /// The inference form with batch norms folded.
+    /// The inference form with branches merged and batch norms folded.
     deploy: Graph,
 }
 
@@ -51,7 +51,7 @@ impl Forms {
             })
         };
         let inference = graph(Form::Inference)?;
-        let (deploy, _) = fold_batch_norms(&inference);
+        let (deploy, _) = deploy(&inference);
         Ok(Forms { training: graph(Form::Training)?, inference, deploy })
     }
 }
@@ -125,7 +125,7 @@ impl Models {
         let rows = [
             ("training form", &forms.training),
             ("inference form", &forms.inference),
-            ("deploy form (batch norms folded)", &forms.deploy),
+            ("deploy form (merged and folded)", &forms.deploy),
         ];
         let right = ["parameters", "buffers", "GFLOPs"].map(|name| (name, Align::Right));
         let mut table = Table::new([("total", Align::Left)].into_iter().chain(right));

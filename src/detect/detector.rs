@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::preprocess::size_of;
 use super::{Detection, Error, Placement, decode, detections, preprocess};
-use crate::graph::passes::{Folding, fold_batch_norms};
+use crate::graph::passes::{Deployment, deploy};
 use crate::graph::{Graph, Weights};
 use crate::models::{DetectorFacts, Form, Model, Resize};
 use crate::runtime::{Executor, NormStatistics, Parameters, RuntimeError, image_tensor};
@@ -38,7 +38,7 @@ pub struct Timings {
 }
 
 impl Detector {
-    /// A detector of this network and these weights; batch norms are folded into convolutions.
+    /// A detector of this network and these weights, in its deploy form.
     ///
     /// # Errors
     /// An input size that the network cannot take, weights that do not fit it.
@@ -50,8 +50,8 @@ impl Detector {
         }
         // As large as a picture in the limit's own proportions needs it.
         let shape = Placement::new(&facts.preprocessing, size).input.batch(1);
-        let (graph, folding) = folded(model, shape)?;
-        let weights = folding.fold(weights).map_err(RuntimeError::from)?;
+        let (graph, deployment) = deployed(model, shape)?;
+        let weights = deployment.apply(weights).map_err(RuntimeError::from)?;
         let parameters = Parameters::frozen(&graph, &weights, DType::F32)?;
         let (model, graphs) = (model.clone(), BTreeMap::from([(shape, graph)]));
         Ok(Detector { model, facts, graphs, parameters, timings: Timings::default() })
@@ -123,7 +123,7 @@ impl Detector {
         }
         let graph = match self.graphs.entry(shape) {
             Entry::Occupied(written) => written.into_mut(),
-            Entry::Vacant(free) => free.insert(folded(&self.model, shape)?.0),
+            Entry::Vacant(free) => free.insert(deployed(&self.model, shape)?.0),
         };
         let executor = Executor::new(graph, &self.parameters, NormStatistics::Running);
         let outputs = executor.run(&input)?;
@@ -142,9 +142,9 @@ impl Detector {
     }
 }
 
-/// The network as it detects, batch norms folded, for inputs of this shape.
-fn folded(model: &Model, shape: [usize; 4]) -> Result<(Graph, Folding), RuntimeError> {
-    Ok(fold_batch_norms(&model.graph(Form::Inference, shape)?))
+/// The network as it detects, for inputs of this shape.
+fn deployed(model: &Model, shape: [usize; 4]) -> Result<(Graph, Deployment), RuntimeError> {
+    Ok(deploy(&model.graph(Form::Inference, shape)?))
 }
 
 /// Networks that are kept for shapes of input.

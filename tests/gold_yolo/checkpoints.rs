@@ -7,12 +7,11 @@ use port::identify::{IdentifyError, Request, expected_parameters, figures, ident
 use port::mapping::Table;
 use port::models::gold_yolo::{Block, FAMILY, GoldYolo, Head};
 use port::models::{Form, Model, Shapes};
-use port::runtime::NormStatistics;
 
-use super::deploy::deploy;
 use super::layers::{share, wide};
-use super::support::{gold_yolo_tiny, reference};
-use super::{decoded, graph, input, json, network, networks, taps};
+use super::support::{gold_yolo_tiny, input, json, reference, taps};
+use super::{decoded, graph, network, networks};
+use port::graph::passes::deploy;
 
 /// Name, type, shape and bytes, sorted by name.
 fn content<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
@@ -63,8 +62,8 @@ fn a_whole_module_computes_the_original_outputs() {
     let input = input(&recording);
     let size = [input.dims()[2], input.dims()[3]];
     let graph = graph(&gold_yolo_tiny(), Form::Inference, size);
-    let (deployed, merging, folding) = deploy(&graph);
-    let folded = folding.fold(&merging.merge(&loaded.weights).unwrap()).unwrap();
+    let (deployed, deployment) = deploy(&graph);
+    let folded = deployment.apply(&loaded.weights).unwrap();
     // Either form of the original is as far from the other as rounding takes it.
     let rows_of = |name: &str| -> Vec<Vec<f64>> {
         wide(&recording, name).chunks(5 + 10).map(<[f64]>::to_vec).collect()
@@ -72,7 +71,7 @@ fn a_whole_module_computes_the_original_outputs() {
     let recorded = ["output.decoded", "output.decoded_deploy"].map(rows_of);
     let forms = [(&graph, &loaded.weights), (&deployed, &folded)];
     for ((graph, weights), theirs) in forms.into_iter().zip(&recorded) {
-        let ours = decoded(&taps(graph, weights, &input, NormStatistics::Running)["output.preds"], size);
+        let ours = decoded(&taps(graph, weights, &input)["output.preds"], size);
         for columns in [0..5, 5..15] {
             let pick = |rows: &[Vec<f64>]| -> Vec<f64> {
                 rows.iter().flat_map(|row| row[columns.clone()].to_vec()).collect()

@@ -1,22 +1,14 @@
 //! The deploy form: parameters, operations, results.
 
 use port::graph::cost::costs;
-use port::graph::passes::{Folding, Merging, fold_batch_norms, merge_branches};
+use port::graph::passes::deploy;
 use port::graph::{Graph, Parameter, Role, Weights};
 use port::models::Form;
 use port::models::gold_yolo::Block;
-use port::runtime::NormStatistics;
 use serde_json::Value as Json;
 
-use super::support::{reference, synthetic_weights};
-use super::{decoded, graph, input, json, names_and_shapes, networks, taps};
-
-/// The deploy form: branches merged, then batch norms folded.
-pub fn deploy(graph: &Graph) -> (Graph, Merging, Folding) {
-    let (merged, merging) = merge_branches(graph);
-    let (folded, folding) = fold_batch_norms(&merged);
-    (folded, merging, folding)
-}
+use super::support::{input, json, reference, synthetic_weights, taps};
+use super::{decoded, graph, names_and_shapes, networks};
 
 /// Norms that upstream's deploy form keeps: `fuse_model` goes by exact types, and these are of others.
 const KEPT_NORMS: [&str; 4] = ["neck.low_IFM.0.bn", "neck.low_IFM.4.bn", "neck.Inject_", "neck.high_IFM."];
@@ -45,8 +37,8 @@ fn costs_equal_the_original() {
         assert_eq!(of("detect").parameters + constants, count(training, "detect"), "{variant}");
         assert_eq!(of("").flops as f64 / 1e9, gigaflops(training), "{variant}");
 
-        let (deployed, merging, folding) = deploy(&graph);
-        assert_eq!(merging.is_empty(), network.block == Block::ConvSilu, "{variant}");
+        let (deployed, deployment) = deploy(&graph);
+        assert_eq!(deployment.merged() == 0, network.block == Block::ConvSilu, "{variant}");
         // Every norm is folded: the ones that upstream keeps have a weight and a bias where ours is a bias.
         let norms = |graph: &Graph| {
             let norm = |parameter: &&Parameter| parameter.role == Role::NormWeight;
@@ -64,7 +56,7 @@ fn costs_equal_the_original() {
         let tensors = deployed.parameters().len() + 4 * kept.len();
         assert_eq!(tensors as u64, count(theirs, "tensors"), "{variant}");
         assert_eq!(cost.flops as f64 / 1e9, gigaflops(theirs), "{variant}");
-        println!("{variant}: {} parameters, {} norms folded", cost.parameters, folding.len());
+        println!("{variant}: {} parameters, {} norms folded", cost.parameters, deployment.folded());
     }
 }
 
@@ -75,7 +67,7 @@ fn the_deploy_form_has_the_tensors_of_the_original() {
     let Some(folder) = reference("gold-yolo") else { return };
     for variant in ["n", "l", "n-conv_silu-voc"] {
         let network = super::network(variant);
-        let (deployed, ..) = deploy(&graph(&network, Form::Training, [64, 64]));
+        let (deployed, _) = deploy(&graph(&network, Form::Training, [64, 64]));
         let ours = deployed.parameters().iter().map(|p| (p.name.clone(), p.shape.clone()));
         let is_statistic = |name: &str| {
             ["bn.weight", "bn.running_mean", "bn.running_var", "bn.num_batches_tracked"]
@@ -111,12 +103,10 @@ fn the_deploy_form_computes_the_same() {
         let size = [input.dims()[2], input.dims()[3]];
         let graph = graph(&network, Form::Inference, size);
         let weights = synthetic_weights(&graph);
-        let (deployed, merging, folding) = deploy(&graph);
-        let merged = merging.merge(&weights).unwrap();
-        let folded = folding.fold(&merged).unwrap();
-        let run = |graph: &Graph, weights: &Weights| {
-            decoded(&taps(graph, weights, &input, NormStatistics::Running)["output.preds"], size)
-        };
+        let (deployed, deployment) = deploy(&graph);
+        let folded = deployment.apply(&weights).unwrap();
+        let run =
+            |graph: &Graph, weights: &Weights| decoded(&taps(graph, weights, &input)["output.preds"], size);
         let (training, deploy) = (run(&graph, &weights), run(&deployed, &folded));
         let worst = |columns: std::ops::Range<usize>| {
             let rows = training.iter().zip(&deploy);
@@ -135,11 +125,11 @@ fn the_deploy_form_computes_the_same() {
         );
         assert!(boxes <= 4.0 * theirs("max_abs_boxes") && scores <= 4.0 * theirs("max_abs_scores"), "{name}");
 
-        // And back again: split and unfolded weights are weights of the training form that deploy to the same.
-        let again = merging.split(&folding.unfold(&folded).unwrap()).unwrap();
+        // And back again: to weights of the training form that deploy to the same.
+        let again = deployment.undo(&folded).unwrap();
         for parameter in graph.parameters() {
             again.of(parameter).unwrap();
         }
-        assert_eq!(folding.fold(&merging.merge(&again).unwrap()).unwrap(), folded, "{name}");
+        assert_eq!(deployment.apply(&again).unwrap(), folded, "{name}");
     }
 }

@@ -8,11 +8,11 @@ use converters::Checkpoint;
 use port::graph::{Graph, ResizeMode, Weights};
 use port::models::Form;
 use port::models::gold_yolo::GoldYolo;
-use port::runtime::{NormStatistics, to_f64};
+use port::runtime::to_f64;
 use serde_json::Value as Json;
 
-use super::support::{gold_yolo_tiny, reference, synthetic_weights, values};
-use super::{decoded, graph, input, json, networks, synthetic_constants, taps};
+use super::support::{gold_yolo_tiny, input, json, reference, synthetic_weights, taps, values};
+use super::{decoded, graph, networks, synthetic_constants};
 
 /// What a difference may be: a share of the largest magnitude, or four times the difference between the original's
 /// own runs in f64 and f32 where that was recorded.
@@ -67,7 +67,7 @@ fn compare(name: &str, network: &GoldYolo, folder: &Path, file: &str) {
     let size = [input.dims()[2], input.dims()[3]];
     let graph = graph(network, Form::Training, size);
     let real = synthetic_weights(&graph);
-    let taps_of = |weights: &Weights| taps(&graph, weights, &input, NormStatistics::Running);
+    let taps_of = |weights: &Weights| taps(&graph, weights, &input);
     let [with_real, with_synthetic] = [taps_of(&real), taps_of(&synthetic_constants(&graph, &real))];
     let mut worst = (0.0, "".to_owned());
     let mut note = |share: f64, what: &str| {
@@ -121,6 +121,12 @@ fn every_layer_equals_the_original() {
     }
 }
 
+#[test]
+fn shipped_layers_equal_the_original() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    compare("gold-yolo", &gold_yolo_tiny(), &data, "activations.safetensors");
+}
+
 /// Upstream's adaptive pooling, which is not what it exports where sizes do not divide, and its resizing.
 #[test]
 fn pooling_and_resizing_equal_the_original() {
@@ -141,7 +147,7 @@ fn pooling_and_resizing_equal_the_original() {
         .unwrap();
         let x =
             Tensor::from_vec(values(&recording, &name("input")), &size("input")[..], &Device::Cpu).unwrap();
-        let taps = taps(&graph, &Weights::default(), &x, NormStatistics::Running);
+        let taps = taps(&graph, &Weights::default(), &x);
         for (of, ours) in [("adaptive", &taps["adaptive"]), ("bilinear_back", &taps["output.bilinear_back"])]
         {
             let share = share(&to_f64(ours).unwrap(), &wide(&recording, &name(of)), None);
@@ -162,7 +168,7 @@ fn outputs_at_other_sizes_equal_the_original() {
         let size = [shape[2], shape[3]];
         let x = Tensor::from_vec(values(&recording, input), shape, &Device::Cpu).unwrap();
         let graph = graph(&gold_yolo_tiny(), Form::Inference, size);
-        let taps = taps(&graph, &synthetic_weights(&graph), &x, NormStatistics::Running);
+        let taps = taps(&graph, &synthetic_weights(&graph), &x);
         let ours = decoded(&taps["output.preds"], size);
         let theirs = wide(&recording, output);
         for columns in [0..5, 5..15] {

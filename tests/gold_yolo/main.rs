@@ -10,17 +10,15 @@ mod support;
 mod training;
 
 use std::collections::HashMap;
-use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
-use converters::Checkpoint;
+use candle_core::Tensor;
 use port::graph::cost::costs;
 use port::graph::{Array, Graph, Op, Role, Weights};
 use port::models::gold_yolo::{Block, GoldYolo, Head};
 use port::models::{Form, Model};
-use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
+use port::runtime::to_f64;
 use serde_json::Value as Json;
-use support::{gold_yolo_tiny, reference, synthetic, values};
+use support::{gold_yolo_tiny, json, reference, synthetic};
 
 /// The networks of the reference data by folder.
 fn networks() -> Vec<(&'static str, GoldYolo)> {
@@ -40,17 +38,8 @@ fn network(name: &str) -> GoldYolo {
     networks().into_iter().find(|(known, _)| *known == name).unwrap().1
 }
 
-fn json(file: &Path) -> Json {
-    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
-}
-
 fn graph(network: &GoldYolo, form: Form, size: [usize; 2]) -> Graph {
     Model::from(network.clone()).graph(form, [1, 3, size[0], size[1]]).unwrap()
-}
-
-fn input(recording: &Checkpoint) -> Tensor {
-    let shape = recording.tensor("input").unwrap().shape().to_vec();
-    Tensor::from_vec(values(recording, "input"), shape, &Device::Cpu).unwrap()
 }
 
 /// The scheme's values also for what upstream never changes, as in the recordings of `output.decoded`.
@@ -61,20 +50,6 @@ fn synthetic_constants(graph: &Graph, weights: &Weights) -> Weights {
         weights.insert(&parameter.name, Array { shape: parameter.shape.clone(), data });
     }
     weights
-}
-
-/// Every named value of a run in f32.
-fn taps(
-    graph: &Graph,
-    weights: &Weights,
-    input: &Tensor,
-    statistics: NormStatistics,
-) -> HashMap<String, Tensor> {
-    let parameters = Parameters::frozen(graph, weights, DType::F32).unwrap();
-    let executor = Executor::new(graph, &parameters, statistics);
-    let mut by_value = HashMap::new();
-    executor.observe(input, |value, tensor| drop(by_value.insert(value, tensor.clone()))).unwrap();
-    graph.taps().iter().map(|tap| (tap.path.clone(), by_value[&tap.value].clone())).collect()
 }
 
 /// The original's output of `preds`: centre, width and height in pixels, a constant 1, the scores.

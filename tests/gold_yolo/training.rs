@@ -7,8 +7,8 @@ use port::models::{Form, Model};
 use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
 
 use super::layers::{share, wide};
-use super::support::{gold_yolo_tiny, reference, synthetic_weights};
-use super::{graph, input, network, taps};
+use super::support::{gold_yolo_tiny, input, reference, synthetic_weights, taps};
+use super::{graph, network};
 
 const INPUT: [usize; 4] = [2, 3, 80, 48];
 
@@ -99,7 +99,7 @@ fn both_branches_of_the_anchor_head_equal_the_original() {
     let input = input(&converters::open(folder.join("activations.safetensors")).unwrap());
     let size = [input.dims()[2], input.dims()[3]];
     let graph = graph(&network("n-fuse_ab"), Form::Training, size);
-    let taps = taps(&graph, &synthetic_weights(&graph), &input, NormStatistics::Running);
+    let taps = taps(&graph, &synthetic_weights(&graph), &input);
     let ours = |name: &str| to_f64(&taps[&format!("output.{name}")]).unwrap();
     let scores: Vec<f64> = ours("preds").chunks(80 + 4).flat_map(|row| row[..80].to_vec()).collect();
     let parts = [

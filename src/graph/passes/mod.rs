@@ -2,10 +2,12 @@
 
 mod branches;
 mod dead;
+mod deploy;
 mod fold;
 mod merge;
 mod norm;
 
 pub use dead::remove_dead;
+pub use deploy::{Deployment, deploy};
 pub use fold::{Folding, fold_batch_norms};
 pub use merge::{Merging, merge_branches};
