@@ -14,8 +14,30 @@ pub(super) const DECODED: [&str; 5] =
 /// Centre, width, height, objectness (always 1) and scores of each point, as YOLOs return them.
 const YOLO: &str = "output.decoded";
 
-/// Values with their shape.
-pub(super) type Part = (Vec<f64>, Vec<usize>);
+/// Decoded values of every point.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) values: Vec<f64>,
+    /// Images, points, columns.
+    pub(super) shape: Vec<usize>,
+}
+
+impl Part {
+    /// The values in the layout of a recording of `shape`, where that differs in ways that mean nothing: mmdetection
+    /// leaves out the axis of images where there is one image, and appends a column of zeros to scores.
+    pub(super) fn like(mut self, shape: &[usize]) -> Part {
+        let (Some(theirs), Some(ours)) = (shape.last(), self.shape.last_mut()) else { return self };
+        if *theirs == *ours + 1 {
+            let rows = self.values.chunks((*ours).max(1));
+            self.values = rows.flat_map(|row| row.iter().copied().chain([0.0])).collect();
+            *ours += 1;
+        }
+        if shape.len() == 2 && self.shape.first() == Some(&1) {
+            self.shape.remove(0);
+        }
+        self
+    }
+}
 
 impl Network {
     /// One of [`DECODED`] from a raw output `[N, points, row]`, computed in `T`; `None` for a network whose output
@@ -31,7 +53,7 @@ impl Network {
             values.extend(part);
         }
         let columns = values.len() / (images * points).max(1);
-        Ok(Some((values, vec![images, points, columns])))
+        Ok(Some(Part { values, shape: vec![images, points, columns] }))
     }
 
     fn decoded_image<T: Element>(&self, name: &str, raw: &[T]) -> Option<Vec<f64>> {
@@ -62,4 +84,24 @@ fn yolo<T: Element>(decoded: &Decoded<T>) -> Vec<T> {
         row.chain(scores.iter().copied())
     });
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_that_mean_the_same_are_followed() {
+        let part = || Part { values: vec![0.25, 0.5, 0.75, 1.0], shape: vec![1, 2, 2] };
+        let like = |shape: &[usize]| part().like(shape);
+        assert_eq!(like(&[1, 2, 2]).shape, [1, 2, 2]);
+        // As mmdetection has it: without images, and with a score for the background.
+        let theirs = like(&[2, 3]);
+        assert_eq!(theirs.shape, [2, 3]);
+        assert_eq!(theirs.values, [0.25, 0.5, 0.0, 0.75, 1.0, 0.0]);
+        // What does not fit stays as it is, to be reported.
+        assert_eq!(like(&[1, 3, 2]).shape, [1, 2, 2]);
+        let pair = Part { values: vec![0.0; 4], shape: vec![2, 1, 2] };
+        assert_eq!(pair.like(&[2, 2]).shape, [2, 1, 2]);
+    }
 }

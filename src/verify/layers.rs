@@ -245,9 +245,10 @@ impl Comparison<'_> {
         let mut layers = Vec::new();
         for path in DECODED {
             let Some(value) = self.recording.values.get(path) else { continue };
-            let Some(total) = self.decode(path, single, double)? else { continue };
+            let shape = value.tensor.dims();
+            let Some(total) = self.decode(path, single, double, shape)? else { continue };
             let local = match recorded {
-                Some(raw) => self.decode(path, raw, raw)?,
+                Some(raw) => self.decode(path, raw, raw, shape)?,
                 None => None,
             };
             layers.push(layer(path, &total, local.as_ref(), value)?);
@@ -255,11 +256,23 @@ impl Comparison<'_> {
         Ok(layers)
     }
 
-    fn decode(&self, name: &str, single: &Tensor, double: &Tensor) -> Result<Option<Ours>, VerifyError> {
+    /// What is decoded in both precisions, laid out as a recording of `shape` has it.
+    fn decode(
+        &self,
+        name: &str,
+        single: &Tensor,
+        double: &Tensor,
+        shape: &[usize],
+    ) -> Result<Option<Ours>, VerifyError> {
         let single = self.network.decoded::<f32>(name, single)?;
         let double = self.network.decoded::<f64>(name, double)?;
-        let ours = single.zip(double);
-        Ok(ours.map(|((single, _), (double, shape))| Ours { single, double, shape }))
+        let ours = single.zip(double).map(|(single, double)| [single, double].map(|part| part.like(shape)));
+        let ours = ours.map(|[single, double]| Ours {
+            single: single.values,
+            double: double.values,
+            shape: double.shape,
+        });
+        Ok(ours)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use candle_core::{DType, Tensor};
 
-use super::decoded::DECODED;
+use super::decoded::{DECODED, Part};
 use super::recording::{Recording, VerifyError};
 use crate::graph::{Array, Graph, Weights};
 use crate::models::{Form, Model, Size};
@@ -69,7 +69,7 @@ impl Network {
         }
         for name in DECODED {
             let raw = outputs.get("preds").map(|raw| self.decoded::<f32>(name, raw)).transpose()?;
-            if let Some((numbers, shape)) = raw.flatten() {
+            if let Some(Part { values: numbers, shape }) = raw.flatten() {
                 let data = numbers.into_iter().map(|number| number as f32).collect();
                 values.insert(name.to_owned(), array_tensor(&Array { shape, data }, DType::F32)?);
             }
