@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::graph::{Activation, Conv, ResizeMode, Scope, Value};
 use crate::models::evidence::{Shapes, vote};
 use crate::models::fpn::{ExtraLevels, Fpn};
+use crate::models::points::{flatten, points_first};
 use crate::models::resnet::{Block, ResNet};
 use crate::models::{
     ChannelOrder, ClassShift, DetectorFacts, Family, Form, Frame, Head, Model, Network, Preprocessing,
@@ -148,13 +149,10 @@ impl Network for GFocalV2 {
             net.name(&format!("output.cls_score.{level}"), *scores);
             net.name(&format!("output.bbox_pred.{level}"), *boxes);
             let both = net.concat(&[*scores, *boxes]);
-            let points = net.size(both).iter().product();
-            let shape: Vec<usize> = net.shape(both).iter().take(2).copied().chain([points]).collect();
-            net.reshape(both, &shape)
+            flatten(net, both)
         });
         let flat: Vec<Value> = flat.collect();
-        let preds = net.concat_along(2, &flat);
-        let preds = net.transpose(preds, &[0, 2, 1]);
+        let preds = points_first(net, &flat);
         net.output("preds", preds);
     }
 

@@ -15,7 +15,7 @@ pub mod gfocal_v2;
 pub mod gold_yolo;
 pub mod nanodet_plus;
 mod network;
-mod points;
+pub mod points;
 mod resnet;
 mod shufflenet;
 

@@ -1,9 +1,10 @@
 //! Toy: one convolution that sees 8x8 pixels, and a head on it.
 
 use crate::graph::{Activation, Conv, Scope, Value};
+use crate::models::points::{flatten, points_first};
 use crate::models::{
-    ChannelOrder, ClassShift, DetectorFacts, Family, Form, Frame, Head, Model, Network, Preprocessing, Preset,
-    Resize, Scores, Selection, Shapes, Sides, Size, vote,
+    ChannelOrder, ClassShift, DetectorFacts, Family, Form, Frame, Head, Model, Network, Preprocessing,
+    Preset, Resize, Scores, Selection, Shapes, Sides, Size, vote,
 };
 
 /// What `port models` lists and a checkpoint is compared with.
@@ -11,7 +12,11 @@ pub const FAMILY: Family = Family {
     name: "toy",
     paper: "arXiv 0000.00000",
     source: "github.com/me/toy, commit 0123abc",
-    presets: &[Preset { name: "toy-16", make: || Toy { channels: 16, classes: 3 }.into(), size: Size::square(64) }],
+    presets: &[Preset {
+        name: "toy-16",
+        make: || Toy { channels: 16, classes: 3 }.into(),
+        size: Size::square(64),
+    }],
     recognise: |shapes| Toy::recognise(shapes).map(Model::from),
 };
 
@@ -48,7 +53,8 @@ impl Network for Toy {
 
     fn write(&self, _: Form, net: &mut Scope<'_>, x: Value) {
         let x = net.module("stem", |net| {
-            let patches = Conv { kernel: [STRIDE; 2], padding: [0; 2], ..Conv::same(self.channels, 1).stride(STRIDE) };
+            let patches =
+                Conv { kernel: [STRIDE; 2], padding: [0; 2], ..Conv::same(self.channels, 1).stride(STRIDE) };
             let x = net.conv("conv", x, patches);
             let x = net.batch_norm("bn", x, 1e-5, 0.1);
             net.act("act", x, Activation::Relu)
@@ -56,9 +62,8 @@ impl Network for Toy {
         let x = net.module("head", |net| {
             let columns = self.classes + Sides::Distributions { reg_max: REG_MAX }.columns();
             let x = net.conv("preds", x, Conv::pointwise(columns).biased());
-            let [height, width] = net.size(x);
-            let x = net.reshape(x, &[net.shape(x)[0], columns, height * width]);
-            net.transpose(x, &[0, 2, 1])
+            let level = flatten(net, x);
+            points_first(net, &[level])
         });
         net.output("preds", x);
     }
@@ -101,7 +106,8 @@ impl Network for Toy {
 impl Toy {
     /// By majority, so that one odd tensor is reported and does not make another network of it.
     fn recognise(shapes: &Shapes) -> Option<Toy> {
-        let channels = ["stem.conv.weight", "stem.bn.weight", "stem.bn.bias"].map(|name| shapes.size(name, 0));
+        let channels =
+            ["stem.conv.weight", "stem.bn.weight", "stem.bn.bias"].map(|name| shapes.size(name, 0));
         let columns = ["head.preds.weight", "head.preds.bias"].map(|name| shapes.size(name, 0));
         let classes = vote(columns)?.checked_sub(Sides::Distributions { reg_max: REG_MAX }.columns())?;
         Some(Toy { channels: vote(channels)?, classes })
