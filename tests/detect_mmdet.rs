@@ -4,54 +4,18 @@
 
 mod support;
 
-use std::path::Path;
-
 use converters::Checkpoint;
 use image::RgbImage;
 use port::detect::{Decoded, Detection, Placement, decode, detections, preprocess, resize, select};
-use port::models::{
-    ChannelOrder, ClassShift, DetectorFacts, Frame, Head, Preprocessing, Resize, Scores, Selection, Sides,
-    Size,
-};
+use port::models::gfocal_v2::GFocalV2;
+use port::models::{DetectorFacts, Head, Network, ResNet, Selection, Size};
 use serde_json::Value as Json;
-use support::{reference, values};
+use support::{json, reference, values};
 
 fn facts(limit: Size, classes: usize, is_second: bool) -> DetectorFacts {
-    let selection = Selection {
-        best_of_level: Some(1000),
-        score_threshold: 0.05,
-        max_candidates: None,
-        nms_iou: f64::from(0.6_f32),
-        class_shift: ClassShift::LargestCoordinate { below: 10_000 },
-        frame: Frame::Picture,
-        max_detections: 100,
-    };
-    DetectorFacts {
-        preprocessing: Preprocessing {
-            size: limit,
-            resize: Resize::Fit { multiple: 32 },
-            channels: ChannelOrder::Rgb,
-            scale: 1.0,
-            mean: [123.675, 116.28, 103.53],
-            std: [58.395, 57.12, 57.375],
-            reciprocal: true,
-        },
-        head: Head {
-            strides: vec![8, 16, 32, 64, 128],
-            classes,
-            surplus: usize::from(is_second),
-            scores: if is_second { Scores::Probabilities } else { Scores::Logits },
-            sides: Sides::Distributions { reg_max: 16 },
-            cell_offset: 0.0,
-            clip: true,
-        },
-        evaluation: selection.clone(),
-        selection,
-    }
-}
-
-fn json(file: &Path) -> Json {
-    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+    let backbone = ResNet::of_depth(50);
+    let network = if is_second { GFocalV2::on(backbone) } else { GFocalV2::v1(backbone) };
+    network.with_classes(classes).facts(limit)
 }
 
 fn size(hw: &Json) -> Size {
