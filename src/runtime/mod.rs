@@ -12,9 +12,11 @@ mod executor;
 mod kernel;
 mod kernels;
 mod parameters;
+mod plan;
 mod tensors;
 
 pub use element::Element;
 pub use executor::{Executor, NormStatistics, Outputs, Run, RuntimeError, plain};
 pub use parameters::Parameters;
+pub use plan::Plan;
 pub use tensors::{array_tensor, image_tensor, to_array, to_f64};

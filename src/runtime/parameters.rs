@@ -1,10 +1,12 @@
 //! The tensors of a graph's parameters.
 
+use std::collections::HashSet;
+
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::executor::RuntimeError;
 use super::tensors::array_tensor;
-use crate::graph::{Graph, ParameterId, Role, Weights};
+use crate::graph::{Graph, ParameterId, Role, Value, Weights};
 
 /// A tensor for every parameter of a graph, in the graph's order.
 #[derive(Debug, Clone)]
@@ -37,6 +39,31 @@ impl Parameters {
             Role::Constant(_) | Role::BatchCount => Ok(Slot::Frozen(tensor)),
             _ => Ok(Slot::Variable(Var::from_tensor(&tensor)?)),
         })
+    }
+
+    /// Frozen parameters of the chosen nodes only; the others are empty.
+    ///
+    /// # Errors
+    /// A parameter without a value, or with one of another shape.
+    pub(super) fn of_nodes(
+        graph: &Graph,
+        weights: &Weights,
+        dtype: DType,
+        is_chosen: impl Fn(Value) -> bool,
+    ) -> Result<Parameters, RuntimeError> {
+        let chosen = graph.values().filter(|(value, _)| is_chosen(*value));
+        let chosen: HashSet<ParameterId> = chosen.flat_map(|(_, node)| &node.parameters).copied().collect();
+        let ids = graph.parameter_ids();
+        let mut tensors = Vec::with_capacity(graph.parameters().len());
+        for parameter in graph.parameters() {
+            let is_used = ids.get(parameter.name.as_str()).is_some_and(|id| chosen.contains(id));
+            let tensor = match is_used && parameter.role != Role::BatchCount {
+                true => array_tensor(weights.of(parameter)?, dtype)?,
+                false => Tensor::zeros((), dtype, &Device::Cpu)?,
+            };
+            tensors.push(Slot::Frozen(tensor));
+        }
+        Ok(Parameters { tensors, dtype })
     }
 
     fn new(

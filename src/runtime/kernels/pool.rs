@@ -42,7 +42,7 @@ impl MaxPool {
 }
 
 /// The positions that a window covers, without padding.
-pub(super) fn window(
+pub(crate) fn window(
     index: usize,
     stride: usize,
     padding: usize,

@@ -12,6 +12,7 @@ use crate::runtime::kernel::{Gradients, Kernel, View};
 type Taps = Vec<Vec<(usize, f64)>>;
 
 /// A weighted sum over rows and columns.
+#[derive(Debug)]
 pub(crate) struct Resample {
     rows: Taps,
     columns: Taps,
@@ -72,6 +73,12 @@ impl Resample {
     fn along_both(from: [usize; 2], to: [usize; 2], taps: impl Fn(usize, usize) -> Taps) -> Resample {
         let ([height, width], [rows, columns]) = (from, to);
         Resample { rows: taps(height, rows), columns: taps(width, columns) }
+    }
+
+    /// The rows and columns of the input that a position of the result is made of, with their weights.
+    pub(crate) fn taps(&self, row: usize, column: usize) -> (&[(usize, f64)], &[(usize, f64)]) {
+        let rows = self.rows.get(row).map_or(&[][..], Vec::as_slice);
+        (rows, self.columns.get(column).map_or(&[][..], Vec::as_slice))
     }
 
     fn plane<T: Element>(&self, plane: &[T], width: usize, result: &mut [T]) {

@@ -1,0 +1,306 @@
+//! Convolutions in which every result channel sees every input channel of its group, as products of pixels and
+//! packed weights: a tile of a few pixels by a few registers of result channels is summed up in registers.
+
+use pulp::{Simd, WithSimd};
+
+use super::elementwise::activate;
+use super::instructions::Instructions;
+use super::{Grid, Run, rows_per_task, runs};
+use crate::graph::{Activation, Conv};
+
+/// A convolution with packed weights.
+#[derive(Debug)]
+pub(crate) struct Dense {
+    conv: Conv,
+    segments: Vec<Segment>,
+    panels: Vec<Panel>,
+    /// Panel after panel: for each segment and float of it the weights of the panel's result channels.
+    weights: Vec<f32>,
+    /// For every result channel, with zeros up to the end of the last panel.
+    bias: Vec<f32>,
+    /// What a segment outside the picture consists of.
+    zeros: Vec<f32>,
+    instructions: Instructions,
+}
+
+/// Floats after one another that are multiplied: the channels of a tap, or of a row of taps.
+#[derive(Debug, Clone, Copy)]
+struct Segment {
+    /// The tap, down and across.
+    tap: [usize; 2],
+    floats: Run,
+}
+
+/// Some of the result channels.
+#[derive(Debug, Clone, Copy)]
+struct Panel {
+    /// The first.
+    start: usize,
+    /// Their number, without what fills the last register.
+    channels: usize,
+    /// Registers that they take.
+    registers: usize,
+}
+
+/// What is done with sums before they are stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Epilogue<'a> {
+    /// Added: a value of the result's size, and the position of its first channel in its records.
+    pub(crate) residual: Option<(&'a [f32], Grid, usize)>,
+    /// Applied last.
+    pub(crate) activation: Option<Activation>,
+}
+
+/// Where the input of a convolution has its channels.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout<'a> {
+    /// Position of each channel in a record.
+    pub(crate) positions: &'a [usize],
+    /// Floats in a record.
+    pub(crate) record: usize,
+    /// Whether the picture has a border of zeros that is as wide as the padding.
+    pub(crate) is_bordered: bool,
+}
+
+impl Dense {
+    /// Packs a kernel `[out, channels, height, width]` without groups, and a bias `[out]`.
+    pub(crate) fn new(
+        conv: Conv,
+        kernel: &[f32],
+        bias: &[f32],
+        layout: &Layout<'_>,
+        instructions: Instructions,
+    ) -> Dense {
+        let mut order: Vec<usize> = (0..layout.positions.len()).collect();
+        order.sort_by_key(|channel| layout.positions.get(*channel));
+        let at = |channel: &usize| layout.positions.get(*channel).copied();
+        let sorted: Vec<usize> = order.iter().filter_map(at).collect();
+        let segments = segments(&conv, &runs(&sorted), layout);
+        let zeros = segments.iter().map(|segment| segment.floats.length).max().unwrap_or(0);
+        let lanes = instructions.lanes();
+        let panels = panels(conv.out, lanes);
+        let mut bias = bias.to_vec();
+        bias.resize(panels.last().map_or(0, |panel| panel.start + panel.registers * lanes), 0.0);
+        let weights = pack(&conv, kernel, &order, &panels, lanes);
+        Dense { conv, segments, panels, weights, bias, zeros: vec![0.0; zeros], instructions }
+    }
+
+    /// Writes the result into `result` at `to`, its first channel at `channel` of a record.
+    pub(crate) fn run(
+        &self,
+        x: &[f32],
+        from: Grid,
+        result: &mut [f32],
+        (to, channel): (Grid, usize),
+        epilogue: Epilogue<'_>,
+    ) {
+        let rows = rows_per_task(&to, 2 * self.weights.len());
+        to.split_rows(result, rows, |image, first_row, result| {
+            let part = Part { dense: self, x, from, to, image, first_row, channel, epilogue };
+            self.instructions.run(Task { part, result });
+        });
+    }
+}
+
+/// Taps and runs in the order of the packed weights. With a border, the taps of a row are one segment where all
+/// of a record is input.
+fn segments(conv: &Conv, runs: &[Run], layout: &Layout<'_>) -> Vec<Segment> {
+    let [height, width] = conv.kernel;
+    let whole = [Run { start: 0, length: layout.record }];
+    if layout.is_bordered && runs == whole && conv.dilation == [1; 2] {
+        let floats = Run { start: 0, length: width * layout.record };
+        return (0..height).map(|y| Segment { tap: [y, 0], floats }).collect();
+    }
+    let taps = (0..height).flat_map(|y| (0..width).map(move |x| [y, x]));
+    taps.flat_map(|tap| runs.iter().map(move |run| Segment { tap, floats: *run })).collect()
+}
+
+/// Registers of a panel: with many registers up to three, otherwise two, and no panel much narrower than others.
+fn panels(out: usize, lanes: usize) -> Vec<Panel> {
+    let widest = if lanes >= 16 || cfg!(target_arch = "aarch64") { 3 } else { 2 };
+    let registers = out.div_ceil(lanes);
+    let count = registers.div_ceil(widest);
+    let mut panels = Vec::with_capacity(count);
+    let mut start = 0;
+    for panel in 0..count {
+        let registers = registers / count + usize::from(panel < registers % count);
+        let channels = (registers * lanes).min(out - start);
+        panels.push(Panel { start, channels, registers });
+        start += channels;
+    }
+    panels
+}
+
+fn pack(conv: &Conv, kernel: &[f32], order: &[usize], panels: &[Panel], lanes: usize) -> Vec<f32> {
+    let taps = conv.kernel.iter().product::<usize>();
+    let mut weights = Vec::new();
+    for panel in panels {
+        for tap in 0..taps {
+            for channel in order {
+                let of = |out: usize| kernel.get((out * order.len() + channel) * taps + tap).copied();
+                weights.extend((panel.start..panel.start + panel.channels).filter_map(of));
+                weights.resize(weights.len() + panel.registers * lanes - panel.channels, 0.0);
+            }
+        }
+    }
+    weights
+}
+
+/// Some rows of the result.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    dense: &'a Dense,
+    x: &'a [f32],
+    from: Grid,
+    to: Grid,
+    image: usize,
+    first_row: usize,
+    channel: usize,
+    epilogue: Epilogue<'a>,
+}
+
+impl<'a> Part<'a> {
+    /// The floats that a pixel of the result multiplies in a segment; zeros beyond the picture.
+    #[inline(always)]
+    fn floats(&self, segment: &Segment, [y, x]: [usize; 2]) -> &'a [f32] {
+        let Conv { stride, padding, dilation, .. } = self.dense.conv;
+        let ([sy, sx], [py, px], [dy, dx], [ky, kx]) = (stride, padding, dilation, segment.tap);
+        let (y, x) = (y * sy + ky * dy, x * sx + kx * dx);
+        let Run { start, length } = segment.floats;
+        let is_bordered = self.from.border >= py.max(px);
+        if !is_bordered && (y < py || x < px || y - py >= self.from.height || x - px >= self.from.width) {
+            return self.dense.zeros.get(..length).unwrap_or_default();
+        }
+        // With a border, what lies before the first pixel is part of the buffer.
+        let Grid { start: first, image, row, record, .. } = self.from;
+        let at = (first + self.image * image + y * row + x * record + start) - (py * row + px * record);
+        self.x.get(at..at + length).unwrap_or_default()
+    }
+}
+
+struct Task<'a, 'r> {
+    part: Part<'a>,
+    result: &'r mut [f32],
+}
+
+impl WithSimd for Task<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Task { part, result } = self;
+        let mut weights = part.dense.weights.as_slice();
+        let depth: usize = part.dense.segments.iter().map(|segment| segment.floats.length).sum();
+        for panel in &part.dense.panels {
+            let (own, rest) = weights.split_at((depth * panel.registers * S::F32_LANES).min(weights.len()));
+            weights = rest;
+            let tiles = Tiles { part, panel: *panel, weights: own };
+            match (S::F32_LANES >= 16, panel.registers) {
+                (true, 3) => tiles.run::<S, 8, 3>(simd, result),
+                (true, 2) => tiles.run::<S, 12, 2>(simd, result),
+                (true, _) => tiles.run::<S, 12, 1>(simd, result),
+                (false, 3) => tiles.run::<S, 8, 3>(simd, result),
+                (false, 2) => tiles.run::<S, 6, 2>(simd, result),
+                (false, _) => tiles.run::<S, 6, 1>(simd, result),
+            }
+        }
+    }
+}
+
+/// The pixels of a part for one panel.
+#[derive(Clone, Copy)]
+struct Tiles<'a> {
+    part: Part<'a>,
+    panel: Panel,
+    weights: &'a [f32],
+}
+
+impl Tiles<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const PIXELS: usize, const REGISTERS: usize>(self, simd: S, result: &mut [f32]) {
+        let Part { to, first_row, .. } = self.part;
+        let rows = result.len().div_ceil(to.row.max(1));
+        let count = rows * to.width;
+        for first in (0..count).step_by(PIXELS) {
+            // What is missing of the last tile repeats its last pixel and is not stored.
+            let pixel = |index: usize| {
+                let index = (first + index).min(count - 1);
+                [first_row + index / to.width, index % to.width]
+            };
+            let pixels: [[usize; 2]; PIXELS] = std::array::from_fn(pixel);
+            let sums = self.sums::<S, PIXELS, REGISTERS>(simd, &pixels);
+            for (index, sums) in sums.iter().enumerate().take(count - first) {
+                self.store(simd, result, first + index, sums);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn sums<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
+        self,
+        simd: S,
+        pixels: &[[usize; 2]; PIXELS],
+    ) -> [[S::f32s; REGISTERS]; PIXELS] {
+        let bias = self.part.dense.bias.get(self.panel.start..).unwrap_or_default();
+        let (bias, _) = S::as_simd_f32s(bias);
+        let zero = simd.splat_f32s(0.0);
+        let bias: [S::f32s; REGISTERS] = std::array::from_fn(|at| bias.get(at).copied().unwrap_or(zero));
+        let mut sums = [bias; PIXELS];
+        let (weights, _) = S::as_simd_f32s(self.weights);
+        let mut weights = weights.as_chunks::<REGISTERS>().0;
+        for segment in &self.part.dense.segments {
+            let floats = pixels.map(|pixel| self.part.floats(segment, pixel));
+            let (own, rest) = weights.split_at(segment.floats.length.min(weights.len()));
+            weights = rest;
+            add_products(simd, &mut sums, &floats, own);
+        }
+        sums
+    }
+
+    /// Stores the sums of a pixel.
+    #[inline(always)]
+    fn store<S: Simd, const REGISTERS: usize>(
+        self,
+        simd: S,
+        result: &mut [f32],
+        pixel: usize,
+        sums: &[S::f32s; REGISTERS],
+    ) {
+        let Part { to, channel, image, first_row, epilogue, .. } = self.part;
+        let Panel { start, channels, .. } = self.panel;
+        let at = pixel * to.record + channel + start;
+        let record = result.get_mut(at..at + channels).unwrap_or_default();
+        let (whole, rest) = S::as_mut_simd_f32s(record);
+        whole.iter_mut().zip(sums).for_each(|(slot, sum)| *slot = *sum);
+        if let (false, Some(sum)) = (rest.is_empty(), sums.last()) {
+            simd.partial_store_f32s(rest, *sum);
+        }
+        if let Some((other, grid, first)) = epilogue.residual {
+            let at = grid.at(image, first_row + pixel / to.width, pixel % to.width) + first + start;
+            let other = other.get(at..at + channels).unwrap_or_default();
+            record.iter_mut().zip(other).for_each(|(value, other)| *value += *other);
+        }
+        activate(epilogue.activation, record);
+    }
+}
+
+/// sums[p] += floats[p][k] * weights[k], for every k.
+#[allow(unsafe_code)] // bounds are checked once for all of a segment
+#[inline(always)]
+fn add_products<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; REGISTERS]; PIXELS],
+    floats: &[&[f32]; PIXELS],
+    weights: &[[S::f32s; REGISTERS]],
+) {
+    assert!(floats.iter().all(|floats| floats.len() >= weights.len()));
+    for (k, weights) in weights.iter().enumerate() {
+        for (sums, floats) in sums.iter_mut().zip(floats) {
+            // SAFETY: k is below the number of weights, and every slice has at least as many floats, checked above.
+            let float = simd.splat_f32s(unsafe { *floats.get_unchecked(k) });
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum = simd.mul_add_e_f32s(float, *weight, *sum);
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Kernels of the inference plan: f32, the channels of a pixel after one another (NHWC).
+//!
+//! In this order the pixels of a row are the rows of a matrix product as they lie in memory, for kernels of any size
+//! and stride: nothing is unfolded, and a result can be written between others, which makes concatenation free.
+//! The generic kernels beside this folder are their reference.
+
+pub(crate) mod dense;
+pub(crate) mod depthwise;
+pub(crate) mod elementwise;
+pub(crate) mod instructions;
+pub(crate) mod resample;
+
+use rayon::prelude::*;
+
+/// Where the pixels of a value lie in a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grid {
+    /// Number of images.
+    pub(crate) images: usize,
+    /// Rows of pixels.
+    pub(crate) height: usize,
+    /// Pixels in a row.
+    pub(crate) width: usize,
+    /// Position of the first pixel.
+    pub(crate) start: usize,
+    /// Floats from an image to the next.
+    pub(crate) image: usize,
+    /// Floats from a row to the next.
+    pub(crate) row: usize,
+    /// Floats from a pixel to the next.
+    pub(crate) record: usize,
+    /// Pixels of zeros around each image.
+    pub(crate) border: usize,
+}
+
+impl Grid {
+    /// Pixels after one another, `record` floats each.
+    pub(crate) fn packed(images: usize, [height, width]: [usize; 2], record: usize) -> Grid {
+        let row = width * record;
+        Grid { images, height, width, start: 0, image: height * row, row, record, border: 0 }
+    }
+
+    /// The same with a border of zeros around each image.
+    pub(crate) fn bordered(images: usize, [height, width]: [usize; 2], record: usize, border: usize) -> Grid {
+        let row = (width + 2 * border) * record;
+        let image = (height + 2 * border) * row;
+        Grid { images, height, width, start: border * (row + record), image, row, record, border }
+    }
+
+    /// Pixels of an image.
+    pub(crate) fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Position of a pixel.
+    pub(crate) fn at(&self, image: usize, y: usize, x: usize) -> usize {
+        self.start + image * self.image + y * self.row + x * self.record
+    }
+
+    /// Floats that a buffer needs for it.
+    pub(crate) fn end(&self) -> usize {
+        match (self.images, self.pixels()) {
+            (0, _) | (_, 0) => 0,
+            (images, _) => {
+                let last = self.at(images - 1, self.height - 1, self.width - 1) + self.record;
+                last + self.border * (self.row + self.record)
+            }
+        }
+    }
+
+    /// Calls `work` for parts of `rows` whole rows each, in parallel, with the image, the first row, and the floats
+    /// from the first pixel of the part on. Rows must follow each other without a gap.
+    pub(crate) fn split_rows(
+        &self,
+        buffer: &mut [f32],
+        rows: usize,
+        work: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
+    ) {
+        let images = buffer.get_mut(self.start..).unwrap_or_default().par_chunks_mut(self.image.max(1));
+        let used = self.height * self.row;
+        images.take(self.images).enumerate().for_each(|(image, floats)| {
+            let length = used.min(floats.len());
+            let parts = floats.get_mut(..length).unwrap_or_default().par_chunks_mut((rows * self.row).max(1));
+            parts.enumerate().for_each(|(part, floats)| work(image, part * rows, floats));
+        });
+    }
+}
+
+/// Channels after one another in the record of a pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// Position of the first in the record.
+    pub(crate) start: usize,
+    /// Number of channels.
+    pub(crate) length: usize,
+}
+
+/// The positions of channels, ascending, as runs.
+pub(crate) fn runs(positions: &[usize]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for &position in positions {
+        match runs.last_mut() {
+            Some(run) if run.start + run.length == position => run.length += 1,
+            _ => runs.push(Run { start: position, length: 1 }),
+        }
+    }
+    runs
+}
+
+/// How many rows a task gets so that there are a few tasks for each thread, none of them tiny.
+pub(crate) fn rows_per_task(grid: &Grid, operations_per_pixel: usize) -> usize {
+    /// Below this many operations a task costs more than it brings.
+    const SMALLEST_TASK: usize = 200_000;
+    let wanted = 3 * rayon::current_num_threads();
+    let balanced = (grid.images * grid.height).div_ceil(wanted);
+    let smallest = SMALLEST_TASK.div_ceil((grid.width * operations_per_pixel).max(1));
+    balanced.max(smallest).clamp(1, grid.height.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_channels_make_runs() {
+        let run = |start, length| Run { start, length };
+        assert_eq!(runs(&[0, 1, 2, 5, 6, 9]), [run(0, 3), run(5, 2), run(9, 1)]);
+        assert_eq!(runs(&[]), []);
+    }
+
+    #[test]
+    fn every_row_is_given_to_one_task() {
+        let grid = Grid { start: 4, image: 30, ..Grid::packed(2, [3, 2], 4) };
+        let mut buffer = vec![0.0; 64];
+        grid.split_rows(&mut buffer, 2, |image, row, floats| {
+            let tag = (10 * image + row + 1) as f32;
+            floats.iter_mut().for_each(|float| *float += tag);
+        });
+        let expect = |at: usize| match at {
+            4..20 => 1.0,
+            20..28 => 3.0,
+            34..50 => 11.0,
+            50..58 => 13.0,
+            _ => 0.0,
+        };
+        assert_eq!(buffer, (0..64).map(expect).collect::<Vec<f32>>());
+        assert_eq!(grid.end(), 58);
+    }
+}

@@ -1,0 +1,92 @@
+//! The inference plan: a graph compiled for one input shape, f32, on the CPU.
+//!
+//! Inside, the channels of a pixel follow each other. Convolutions take their activation and residual along, results
+//! are written into their place in a concatenation where nothing is in the way, slices and shuffles of channels only
+//! say where channels are, weights are packed once, and buffers are shared by values that do not live at the same
+//! time. What has no kernel yet goes to the reference executor, node by node. Numbers do not depend on the number of
+//! threads: no sum is split.
+
+mod buffers;
+mod compile;
+mod place;
+mod step;
+
+use self::place::Place;
+use self::step::{Reference, Step};
+use super::RuntimeError;
+use super::kernels::channels_last::elementwise::from_planes;
+use super::kernels::channels_last::instructions::Instructions;
+use crate::graph::{Graph, Weights};
+
+/// A graph that is ready to run.
+#[derive(Debug)]
+pub struct Plan {
+    steps: Vec<Step>,
+    buffers: Vec<Vec<f32>>,
+    input: Place,
+    input_shape: Vec<usize>,
+    outputs: Vec<Output>,
+    reference: Reference,
+}
+
+#[derive(Debug)]
+struct Output {
+    name: String,
+    shape: Vec<usize>,
+    place: Place,
+}
+
+impl Plan {
+    /// A plan for a graph and its weights. Batch norms should have been folded.
+    ///
+    /// # Errors
+    /// Weights that do not fit.
+    pub fn new(graph: &Graph, weights: &Weights) -> Result<Plan, RuntimeError> {
+        compile::compile(graph, weights, Instructions::get())
+    }
+
+    /// Shape of the input, `[N, C, H, W]`.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.input_shape
+    }
+
+    /// Computes the outputs for an input, row-major.
+    ///
+    /// # Errors
+    /// An input of another size, or an operator that fails.
+    pub fn run(&mut self, input: &[f32]) -> Result<(), RuntimeError> {
+        if input.len() != self.input_shape.iter().product::<usize>() {
+            return Err(RuntimeError::Input { expected: self.input_shape.clone(), found: vec![input.len()] });
+        }
+        let Plan { steps, buffers, input: place, reference, .. } = self;
+        // On one of the pool's own threads, where the start of a parallel loop is cheapest.
+        rayon::scope(|_| {
+            if let Some(buffer) = buffers.get_mut(place.buffer) {
+                from_planes(input, buffer, place.grid, &place.positions);
+            }
+            steps.iter().try_for_each(|step| step.run(buffers, reference))
+        })
+    }
+
+    /// Shape of an output of the last run.
+    pub fn output_shape(&self, name: &str) -> Option<&[usize]> {
+        self.outputs.iter().find(|output| output.name == name).map(|output| output.shape.as_slice())
+    }
+
+    /// Writes the numbers of an output of the last run, row-major, into `numbers`; `None` if there is no such output.
+    pub fn output(&self, name: &str, numbers: &mut Vec<f32>) -> Option<()> {
+        let output = self.outputs.iter().find(|output| output.name == name)?;
+        numbers.resize(output.shape.iter().product(), 0.0);
+        output.place.read(self.buffers.get(output.place.buffer)?, numbers);
+        Some(())
+    }
+
+    /// Operators that go to the reference executor.
+    pub fn without_kernel(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let of = |step: &Step| match &step.kernel {
+            step::Kernel::Reference { value, .. } => self.reference.graph.node(*value).map(|node| node.op.name()),
+            _ => None,
+        };
+        self.steps.iter().filter_map(of)
+    }
+}

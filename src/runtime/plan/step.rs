@@ -1,0 +1,141 @@
+//! What a plan does, one kernel after another.
+
+use candle_core::{Device, Tensor};
+
+use super::place::{Form, Place};
+use crate::graph::{Activation, Graph, Pool, Value};
+use crate::runtime::kernels::channels_last::dense::{Dense, Epilogue};
+use crate::runtime::kernels::channels_last::depthwise::Depthwise;
+use crate::runtime::kernels::channels_last::elementwise::{Operand, combine, copy, from_planes};
+use crate::runtime::kernels::channels_last::resample::{Channels, max_pool, resample};
+use crate::runtime::kernels::channels_last::{Grid, Run};
+use crate::runtime::kernels::resample::Resample;
+use crate::runtime::parameters::Parameters;
+use crate::runtime::{Executor, NormStatistics, RuntimeError};
+
+/// Some channels of a value: buffer, pixels, position of the first channel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) buffer: usize,
+    pub(super) grid: Grid,
+    pub(super) channel: usize,
+}
+
+/// A kernel with its operands.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) kernel: Kernel,
+    pub(super) to: Part,
+}
+
+/// A kernel with what it reads.
+#[derive(Debug)]
+pub(super) enum Kernel {
+    Dense { dense: Box<Dense>, from: Part, residual: Option<Part>, activation: Option<Activation> },
+    Depthwise { depthwise: Box<Depthwise>, from: Part, runs: Vec<Run>, activation: Option<Activation> },
+    Copy { from: Part, runs: Vec<Run>, activation: Option<Activation> },
+    Add { left: Part, right: Part, channels: usize, activation: Option<Activation> },
+    Multiply { left: Part, right: Part, channels: usize },
+    MaxPool { pool: Pool, from: Part, runs: Vec<Run> },
+    Resample { resample: Resample, from: Part, runs: Vec<Run> },
+    /// Everything that has no kernel here yet, by the reference executor.
+    Reference { value: Value, inputs: Vec<Place>, place: Place },
+}
+
+/// The graph with the parameters of those nodes that the reference executor runs.
+#[derive(Debug)]
+pub(super) struct Reference {
+    pub(super) graph: Graph,
+    pub(super) parameters: Parameters,
+}
+
+/// The floats from each run to the next in a packed result.
+fn packed(runs: &[Run]) -> impl Iterator<Item = (Run, usize)> + '_ {
+    runs.iter().scan(0, |offset, run| {
+        let own = *offset;
+        *offset += run.length;
+        Some((*run, own))
+    })
+}
+
+impl Step {
+    pub(super) fn run(&self, buffers: &mut [Vec<f32>], reference: &Reference) -> Result<(), RuntimeError> {
+        // A step never reads the buffer that it writes.
+        let Some(slot) = buffers.get_mut(self.to.buffer) else { return Ok(()) };
+        let mut result = std::mem::take(slot);
+        let done = self.write(buffers, &mut result, reference);
+        if let Some(slot) = buffers.get_mut(self.to.buffer) {
+            *slot = result;
+        }
+        done
+    }
+
+    fn write(&self, buffers: &[Vec<f32>], result: &mut [f32], reference: &Reference) -> Result<(), RuntimeError> {
+        let data = |part: &Part| buffers.get(part.buffer).map(Vec::as_slice).unwrap_or_default();
+        let Part { grid, channel, .. } = self.to;
+        match &self.kernel {
+            Kernel::Dense { dense, from, residual, activation } => {
+                let residual = residual.as_ref().map(|part| (data(part), part.grid, part.channel));
+                let epilogue = Epilogue { residual, activation: *activation };
+                dense.run(data(from), from.grid, result, (grid, channel), epilogue);
+            }
+            Kernel::Depthwise { depthwise, from, runs, activation } => {
+                for (run, offset) in packed(runs) {
+                    let (to, channels) = ((grid, channel + offset), (offset, run.length));
+                    depthwise.run(data(from), (from.grid, run.start), result, to, channels, *activation);
+                }
+            }
+            Kernel::Copy { from, runs, activation } => {
+                copy(data(from), (from.grid, runs), result, (grid, channel), *activation);
+            }
+            Kernel::Add { left, right, channels, activation } => {
+                let [left, right] = [left, right].map(|part| operand(part, data(part)));
+                combine(left, right, result, (grid, channel, *channels), |a, b| a + b, *activation);
+            }
+            Kernel::Multiply { left, right, channels } => {
+                let [left, right] = [left, right].map(|part| operand(part, data(part)));
+                combine(left, right, result, (grid, channel, *channels), |a, b| a * b, None);
+            }
+            Kernel::MaxPool { pool, from, runs } => {
+                for (run, offset) in packed(runs) {
+                    let channels = Channels { from: run.start, to: channel + offset, count: run.length };
+                    max_pool(pool, data(from), from.grid, result, grid, channels);
+                }
+            }
+            Kernel::Resample { resample: weights, from, runs } => {
+                for (run, offset) in packed(runs) {
+                    let channels = Channels { from: run.start, to: channel + offset, count: run.length };
+                    resample(weights, data(from), from.grid, result, grid, channels);
+                }
+            }
+            Kernel::Reference { value, inputs, place } => {
+                let numbers = reference.run(*value, inputs, buffers)?;
+                match place.form {
+                    Form::Map => from_planes(&numbers, result, place.grid, &place.positions),
+                    _ => result.iter_mut().zip(&numbers).for_each(|(slot, number)| *slot = *number),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn operand<'a>(part: &Part, data: &'a [f32]) -> Operand<'a> {
+    Operand { data, grid: part.grid, channel: part.channel }
+}
+
+impl Reference {
+    /// The numbers of a node's result, row-major.
+    fn run(&self, value: Value, inputs: &[Place], buffers: &[Vec<f32>]) -> Result<Vec<f32>, RuntimeError> {
+        let Some(node) = self.graph.node(value) else { return Ok(Vec::new()) };
+        let tensors = inputs.iter().zip(&node.inputs).map(|(place, input)| {
+            let shape = self.graph.node(*input).map(|node| node.shape.clone()).unwrap_or_default();
+            let mut numbers = vec![0.0; place.elements()];
+            place.read(buffers.get(place.buffer).map(Vec::as_slice).unwrap_or_default(), &mut numbers);
+            Tensor::from_vec(numbers, shape, &Device::Cpu)
+        });
+        let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
+        let executor = Executor::new(&self.graph, &self.parameters, NormStatistics::Running);
+        Ok(executor.apply(node, &tensors)?.flatten_all()?.to_vec1()?)
+    }
+}
