@@ -6,6 +6,8 @@
 //! time. What has no kernel yet goes to the reference executor, node by node. Numbers do not depend on the number of
 //! threads: no sum is split.
 
+use std::time::{Duration, Instant};
+
 mod buffers;
 mod compile;
 mod place;
@@ -65,6 +67,30 @@ impl Plan {
                 from_planes(input, buffer, place.grid, &place.positions);
             }
             steps.iter().try_for_each(|step| step.run(buffers, reference))
+        })
+    }
+
+    /// Runs the plan and shows what each step took, with the operator and the path of the module that its result
+    /// belongs to.
+    ///
+    /// # Errors
+    /// As [`Plan::run`].
+    pub fn profile(
+        &mut self,
+        input: &[f32],
+        mut observer: impl FnMut(&'static str, &str, Duration) + Send,
+    ) -> Result<(), RuntimeError> {
+        let Plan { steps, buffers, input: place, reference, .. } = self;
+        rayon::scope(|_| {
+            if let Some(buffer) = buffers.get_mut(place.buffer) {
+                from_planes(input, buffer, place.grid, &place.positions);
+            }
+            for step in steps.iter() {
+                let start = Instant::now();
+                step.run(buffers, reference)?;
+                observer(step.kernel.name(), "", start.elapsed());
+            }
+            Ok(())
         })
     }
 

@@ -42,6 +42,22 @@ pub(super) enum Kernel {
     Reference { value: Value, inputs: Vec<Place>, place: Place },
 }
 
+impl Kernel {
+    /// Its name, for tables.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Kernel::Dense { .. } => "convolution",
+            Kernel::Depthwise { .. } => "depthwise convolution",
+            Kernel::Copy { .. } => "copy",
+            Kernel::Add { .. } => "add",
+            Kernel::Multiply { .. } => "multiply",
+            Kernel::MaxPool { .. } => "max pool",
+            Kernel::Resample { .. } => "resample",
+            Kernel::Reference { .. } => "reference executor",
+        }
+    }
+}
+
 /// The graph with the parameters of those nodes that the reference executor runs.
 #[derive(Debug)]
 pub(super) struct Reference {
