@@ -228,11 +228,15 @@ impl Compiler<'_> {
         let buffer = self.buffers.take(grid.end());
         let from = Part { buffer: place.buffer, grid: place.grid, channel: 0 };
         let kernel = Kernel::Copy { from, runs: runs(&place.positions), activation: None };
-        self.steps.push(Step { kernel, to: Part { buffer, grid, channel: 0 } });
+        self.push(value, kernel, Part { buffer, grid, channel: 0 });
         self.buffers.release(place.buffer);
         let copied = Place { buffer, grid, positions: (0..place.positions.len()).collect(), ..place };
         self.places.insert(value, copied.clone());
         Ok((copied, 0))
+    }
+
+    fn push(&mut self, value: Value, kernel: Kernel, to: Part) {
+        self.steps.push(Step { value, kernel, to });
     }
 
     /// A value was used once.
@@ -308,12 +312,12 @@ impl Compiler<'_> {
         if is_depthwise(conv, from.positions.len()) {
             let (kernel, ranks) = depthwise(conv, &kernel, &bias, &from, activation, self.instructions);
             place.positions = ranks.iter().map(|rank| first + rank).collect();
-            self.steps.push(Step { kernel, to });
+            self.push(value, kernel, to);
         } else {
             let groups = self.groups(conv, [&kernel, &bias], &from, residual_part, activation);
             let out = conv.out / conv.groups;
             let part = |group| Part { channel: first + group * out, ..to };
-            self.steps.extend(groups.into_iter().enumerate().map(|(at, kernel)| Step { kernel, to: part(at) }));
+            groups.into_iter().enumerate().for_each(|(at, kernel)| self.push(value, kernel, part(at)));
         }
         self.places.insert(value, place);
         self.used(x);
@@ -378,7 +382,7 @@ impl Compiler<'_> {
         let first = place.positions.first().copied().unwrap_or(0);
         let to = Part { buffer: place.buffer, grid: place.grid, channel: first };
         let part = Part { buffer: from.buffer, grid: from.grid, channel: 0 };
-        self.steps.push(Step { kernel: kernel(part, runs), to });
+        self.push(value, kernel(part, runs), to);
         place.positions = ranks.into_iter().map(|rank| first + rank).collect();
         self.places.insert(value, place);
         self.used(x);
@@ -448,7 +452,7 @@ impl Compiler<'_> {
         let [one, other] = [first, second].map(|(place, channel)| Part { buffer: place.buffer, grid: place.grid, channel });
         let channel = place.positions.first().copied().unwrap_or(0);
         let to = Part { buffer: place.buffer, grid: place.grid, channel };
-        self.steps.push(Step { kernel: kernel(one, other, place.positions.len()), to });
+        self.push(value, kernel(one, other, place.positions.len()), to);
         self.places.insert(value, place);
         self.used(left);
         self.used(right);
@@ -522,7 +526,7 @@ impl Compiler<'_> {
             } else {
                 let from = Part { buffer: part.buffer, grid: part.grid, channel: 0 };
                 let kernel = Kernel::Copy { from, runs: runs(&part.positions), activation: None };
-                self.steps.push(Step { kernel, to });
+                self.push(value, kernel, to);
                 positions.extend(to.channel..to.channel + part.positions.len());
             }
             offset += count;
@@ -551,7 +555,7 @@ impl Compiler<'_> {
         let mut place = Place::packed(0, &node.shape);
         place.buffer = self.buffers.take(place.grid.end());
         let to = Part { buffer: place.buffer, grid: place.grid, channel: 0 };
-        self.steps.push(Step { kernel: Kernel::Reference { value, inputs, place: place.clone() }, to });
+        self.push(value, Kernel::Reference { value, inputs, place: place.clone() }, to);
         self.places.insert(value, place);
         node.inputs.iter().for_each(|input| self.used(*input));
         Ok(())

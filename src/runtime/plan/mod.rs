@@ -6,12 +6,12 @@
 //! time. What has no kernel yet goes to the reference executor, node by node. Numbers do not depend on the number of
 //! threads: no sum is split.
 
-use std::time::{Duration, Instant};
-
 mod buffers;
 mod compile;
 mod place;
 mod step;
+
+use std::time::{Duration, Instant};
 
 use self::place::Place;
 use self::step::{Reference, Step};
@@ -57,6 +57,34 @@ impl Plan {
     /// # Errors
     /// An input of another size, or an operator that fails.
     pub fn run(&mut self, input: &[f32]) -> Result<(), RuntimeError> {
+        self.each_step(input, |step, buffers, reference| step.run(buffers, reference))
+    }
+
+    /// Runs the plan and shows what each step took: its operator, the path of the module that its result belongs to,
+    /// and the time.
+    ///
+    /// # Errors
+    /// As [`Plan::run`].
+    pub fn profile(
+        &mut self,
+        input: &[f32],
+        mut observer: impl FnMut(&'static str, &str, Duration) + Send,
+    ) -> Result<(), RuntimeError> {
+        self.each_step(input, |step, buffers, reference| {
+            let start = Instant::now();
+            step.run(buffers, reference)?;
+            let time = start.elapsed();
+            let module = reference.graph.node(step.value).map_or("", |node| reference.graph.path(node));
+            observer(step.kernel.name(), module, time);
+            Ok(())
+        })
+    }
+
+    fn each_step(
+        &mut self,
+        input: &[f32],
+        mut run: impl FnMut(&Step, &mut [Vec<f32>], &Reference) -> Result<(), RuntimeError> + Send,
+    ) -> Result<(), RuntimeError> {
         if input.len() != self.input_shape.iter().product::<usize>() {
             return Err(RuntimeError::Input { expected: self.input_shape.clone(), found: vec![input.len()] });
         }
@@ -66,31 +94,7 @@ impl Plan {
             if let Some(buffer) = buffers.get_mut(place.buffer) {
                 from_planes(input, buffer, place.grid, &place.positions);
             }
-            steps.iter().try_for_each(|step| step.run(buffers, reference))
-        })
-    }
-
-    /// Runs the plan and shows what each step took, with the operator and the path of the module that its result
-    /// belongs to.
-    ///
-    /// # Errors
-    /// As [`Plan::run`].
-    pub fn profile(
-        &mut self,
-        input: &[f32],
-        mut observer: impl FnMut(&'static str, &str, Duration) + Send,
-    ) -> Result<(), RuntimeError> {
-        let Plan { steps, buffers, input: place, reference, .. } = self;
-        rayon::scope(|_| {
-            if let Some(buffer) = buffers.get_mut(place.buffer) {
-                from_planes(input, buffer, place.grid, &place.positions);
-            }
-            for step in steps.iter() {
-                let start = Instant::now();
-                step.run(buffers, reference)?;
-                observer(step.kernel.name(), "", start.elapsed());
-            }
-            Ok(())
+            steps.iter().try_for_each(|step| run(step, buffers, reference))
         })
     }
 

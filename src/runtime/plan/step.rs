@@ -24,6 +24,8 @@ pub(super) struct Part {
 /// A kernel with its operands.
 #[derive(Debug)]
 pub(super) struct Step {
+    /// What it computes, alone or with other steps.
+    pub(super) value: Value,
     pub(super) kernel: Kernel,
     pub(super) to: Part,
 }
