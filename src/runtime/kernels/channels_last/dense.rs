@@ -3,8 +3,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::elementwise::activate;
 use super::instructions::Instructions;
+use super::registers::{load, store};
 use super::{Grid, Run, rows_per_task, runs};
 use crate::graph::{Activation, Conv};
 
@@ -94,12 +94,29 @@ impl Dense {
         (to, channel): (Grid, usize),
         epilogue: Epilogue<'_>,
     ) {
+        let [from, to] = if self.is_pointwise() { flat(from, to) } else { [from, to] };
         let rows = rows_per_task(&to, 2 * self.weights.len());
         to.split_rows(result, rows, |image, first_row, result| {
             let part = Part { dense: self, x, from, to, image, first_row, channel, epilogue };
             self.instructions.run(Task { part, result });
         });
     }
+
+    /// Whether every pixel of the result sees the same pixel of the input only.
+    fn is_pointwise(&self) -> bool {
+        let Conv { kernel, stride, padding, .. } = self.conv;
+        (kernel, stride, padding) == ([1; 2], [1; 2], [0; 2])
+    }
+}
+
+/// Two pictures of one size as single columns of pixels, where rows follow each other without a gap, so that tiles
+/// need not end where rows do.
+fn flat(from: Grid, to: Grid) -> [Grid; 2] {
+    let grids = [from, to];
+    if grids.iter().any(|grid| grid.row != grid.width * grid.record) {
+        return grids;
+    }
+    grids.map(|grid| Grid { height: grid.pixels(), width: 1, row: grid.record, ..grid })
 }
 
 /// Taps and runs in the order of the packed weights. With a border, the taps of a row are one segment where all
@@ -115,9 +132,14 @@ fn segments(conv: &Conv, runs: &[Run], layout: &Layout<'_>) -> Vec<Segment> {
     taps.flat_map(|tap| runs.iter().map(move |run| Segment { tap, floats: *run })).collect()
 }
 
-/// Registers of a panel: with many registers up to three, otherwise two, and no panel much narrower than others.
+/// Whether there are 32 registers and not 16.
+fn has_many_registers(lanes: usize) -> bool {
+    lanes >= 16 || cfg!(target_arch = "aarch64")
+}
+
+/// Registers of a panel: with many registers up to four, otherwise two, and no panel much narrower than others.
 fn panels(out: usize, lanes: usize) -> Vec<Panel> {
-    let widest = if lanes >= 16 || cfg!(target_arch = "aarch64") { 3 } else { 2 };
+    let widest = if has_many_registers(lanes) { 4 } else { 2 };
     let registers = out.div_ceil(lanes);
     let count = registers.div_ceil(widest);
     let mut panels = Vec::with_capacity(count);
@@ -160,22 +182,38 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
+    /// The position from which a pixel's floats are counted: that of its first tap, which may lie before the buffer.
+    #[inline(always)]
+    fn origin(&self, [y, x]: [usize; 2]) -> Origin {
+        let Conv { stride, padding, .. } = self.dense.conv;
+        let (y, x) = ((y * stride[0]).wrapping_sub(padding[0]), (x * stride[1]).wrapping_sub(padding[1]));
+        let Grid { start, image, row, record, .. } = self.from;
+        let at = start + self.image * image;
+        Origin { y, x, at: at.wrapping_add(y.wrapping_mul(row)).wrapping_add(x.wrapping_mul(record)) }
+    }
+
     /// The floats that a pixel of the result multiplies in a segment; zeros beyond the picture.
     #[inline(always)]
-    fn floats(&self, segment: &Segment, [y, x]: [usize; 2]) -> &'a [f32] {
-        let Conv { stride, padding, dilation, .. } = self.dense.conv;
-        let ([sy, sx], [py, px], [dy, dx], [ky, kx]) = (stride, padding, dilation, segment.tap);
-        let (y, x) = (y * sy + ky * dy, x * sx + kx * dx);
-        let Run { start, length } = segment.floats;
-        let is_bordered = self.from.border >= py.max(px);
-        if !is_bordered && (y < py || x < px || y - py >= self.from.height || x - px >= self.from.width) {
+    fn floats(&self, segment: &Segment, origin: Origin) -> &'a [f32] {
+        let Segment { tap: [ky, kx], floats: Run { start, length } } = *segment;
+        let Conv { padding: [py, px], dilation: [dy, dx], .. } = self.dense.conv;
+        let Grid { height, width, row, record, border, .. } = self.from;
+        let (down, across) = (ky * dy, kx * dx);
+        let is_beyond = || origin.y.wrapping_add(down) >= height || origin.x.wrapping_add(across) >= width;
+        if border < py.max(px) && is_beyond() {
             return self.dense.zeros.get(..length).unwrap_or_default();
         }
-        // With a border, what lies before the first pixel is part of the buffer.
-        let Grid { start: first, image, row, record, .. } = self.from;
-        let at = (first + self.image * image + y * row + x * record + start) - (py * row + px * record);
+        let at = origin.at.wrapping_add(down * row + across * record + start);
         self.x.get(at..at + length).unwrap_or_default()
     }
+}
+
+/// Where a pixel of the result begins to read: row and column, below zero by wrapping around, and position.
+#[derive(Debug, Clone, Copy, Default)]
+struct Origin {
+    y: usize,
+    x: usize,
+    at: usize,
 }
 
 struct Task<'a, 'r> {
@@ -195,11 +233,11 @@ impl WithSimd for Task<'_, '_> {
             let (own, rest) = weights.split_at((depth * panel.registers * S::F32_LANES).min(weights.len()));
             weights = rest;
             let tiles = Tiles { part, panel: *panel, weights: own };
-            match (S::F32_LANES >= 16, panel.registers) {
+            match (has_many_registers(S::F32_LANES), panel.registers) {
+                (true, 4) => tiles.run::<S, 6, 4>(simd, result),
                 (true, 3) => tiles.run::<S, 8, 3>(simd, result),
-                (true, 2) => tiles.run::<S, 12, 2>(simd, result),
-                (true, _) => tiles.run::<S, 12, 1>(simd, result),
-                (false, 3) => tiles.run::<S, 8, 3>(simd, result),
+                (true, 2) => tiles.run::<S, 8, 2>(simd, result),
+                (true, _) => tiles.run::<S, 8, 1>(simd, result),
                 (false, 2) => tiles.run::<S, 6, 2>(simd, result),
                 (false, _) => tiles.run::<S, 6, 1>(simd, result),
             }
@@ -221,14 +259,22 @@ impl Tiles<'_> {
         let Part { to, first_row, .. } = self.part;
         let rows = result.len().div_ceil(to.row.max(1));
         let count = rows * to.width;
+        let [mut y, mut x] = [first_row, 0];
         for first in (0..count).step_by(PIXELS) {
             // What is missing of the last tile repeats its last pixel and is not stored.
-            let pixel = |index: usize| {
-                let index = (first + index).min(count - 1);
-                [first_row + index / to.width, index % to.width]
-            };
-            let pixels: [[usize; 2]; PIXELS] = std::array::from_fn(pixel);
-            let sums = self.sums::<S, PIXELS, REGISTERS>(simd, &pixels);
+            let mut origins = [Origin::default(); PIXELS];
+            let mut origin = Origin::default();
+            for (index, slot) in origins.iter_mut().enumerate() {
+                if first + index < count {
+                    origin = self.part.origin([y, x]);
+                    x += 1;
+                    if x == to.width {
+                        [y, x] = [y + 1, 0];
+                    }
+                }
+                *slot = origin;
+            }
+            let sums = self.sums::<S, PIXELS, REGISTERS>(simd, &origins);
             for (index, sums) in sums.iter().enumerate().take(count - first) {
                 self.store(simd, result, first + index, sums);
             }
@@ -239,17 +285,14 @@ impl Tiles<'_> {
     fn sums<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
         self,
         simd: S,
-        pixels: &[[usize; 2]; PIXELS],
+        origins: &[Origin; PIXELS],
     ) -> [[S::f32s; REGISTERS]; PIXELS] {
         let bias = self.part.dense.bias.get(self.panel.start..).unwrap_or_default();
-        let (bias, _) = S::as_simd_f32s(bias);
-        let zero = simd.splat_f32s(0.0);
-        let bias: [S::f32s; REGISTERS] = std::array::from_fn(|at| bias.get(at).copied().unwrap_or(zero));
-        let mut sums = [bias; PIXELS];
+        let mut sums = [load::<S, REGISTERS>(simd, bias); PIXELS];
         let (weights, _) = S::as_simd_f32s(self.weights);
         let mut weights = weights.as_chunks::<REGISTERS>().0;
         for segment in &self.part.dense.segments {
-            let floats = pixels.map(|pixel| self.part.floats(segment, pixel));
+            let floats = origins.map(|origin| self.part.floats(segment, origin));
             let (own, rest) = weights.split_at(segment.floats.length.min(weights.len()));
             weights = rest;
             add_products(simd, &mut sums, &floats, own);
@@ -270,17 +313,14 @@ impl Tiles<'_> {
         let Panel { start, channels, .. } = self.panel;
         let at = pixel * to.record + channel + start;
         let record = result.get_mut(at..at + channels).unwrap_or_default();
-        let (whole, rest) = S::as_mut_simd_f32s(record);
-        whole.iter_mut().zip(sums).for_each(|(slot, sum)| *slot = *sum);
-        if let (false, Some(sum)) = (rest.is_empty(), sums.last()) {
-            simd.partial_store_f32s(rest, *sum);
-        }
+        let mut sums = *sums;
         if let Some((other, grid, first)) = epilogue.residual {
-            let at = grid.at(image, first_row + pixel / to.width, pixel % to.width) + first + start;
-            let other = other.get(at..at + channels).unwrap_or_default();
-            record.iter_mut().zip(other).for_each(|(value, other)| *value += *other);
+            let [y, x] = [first_row + pixel / to.width, pixel % to.width];
+            let at = grid.at(image, y, x) + first + start;
+            let other = load::<S, REGISTERS>(simd, other.get(at..at + channels).unwrap_or_default());
+            sums.iter_mut().zip(other).for_each(|(sum, other)| *sum = simd.add_f32s(*sum, other));
         }
-        activate(epilogue.activation, record);
+        store(simd, &sums, epilogue.activation, record);
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod instructions;
+mod registers;
 pub(crate) mod resample;
 
 use rayon::prelude::*;
