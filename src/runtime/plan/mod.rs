@@ -18,6 +18,7 @@ use self::step::{Reference, Step};
 use super::RuntimeError;
 use super::kernels::channels_last::elementwise::from_planes;
 use super::kernels::channels_last::instructions::Instructions;
+use super::kernels::channels_last::team::Team;
 use crate::graph::{Graph, Weights};
 
 /// A graph that is ready to run.
@@ -57,7 +58,7 @@ impl Plan {
     /// # Errors
     /// An input of another size, or an operator that fails.
     pub fn run(&mut self, input: &[f32]) -> Result<(), RuntimeError> {
-        self.each_step(input, |step, buffers, reference| step.run(buffers, reference))
+        self.each_step(input, |step, team, buffers, reference| step.run(team, buffers, reference))
     }
 
     /// Runs the plan and shows what each step took: its operator, the path of the module that its result belongs to,
@@ -70,9 +71,9 @@ impl Plan {
         input: &[f32],
         mut observer: impl FnMut(&'static str, &str, Duration) + Send,
     ) -> Result<(), RuntimeError> {
-        self.each_step(input, |step, buffers, reference| {
+        self.each_step(input, |step, team, buffers, reference| {
             let start = Instant::now();
-            step.run(buffers, reference)?;
+            step.run(team, buffers, reference)?;
             let time = start.elapsed();
             let module = reference.graph.node(step.value).map_or("", |node| reference.graph.path(node));
             observer(step.kernel.name(), module, time);
@@ -83,18 +84,17 @@ impl Plan {
     fn each_step(
         &mut self,
         input: &[f32],
-        mut run: impl FnMut(&Step, &mut [Vec<f32>], &Reference) -> Result<(), RuntimeError> + Send,
+        mut run: impl FnMut(&Step, &Team, &mut [Vec<f32>], &Reference) -> Result<(), RuntimeError> + Send,
     ) -> Result<(), RuntimeError> {
         if input.len() != self.input_shape.iter().product::<usize>() {
             return Err(RuntimeError::Input { expected: self.input_shape.clone(), found: vec![input.len()] });
         }
         let Plan { steps, buffers, input: place, reference, .. } = self;
-        // On one of the pool's own threads, where the start of a parallel loop is cheapest.
-        rayon::scope(|_| {
+        Team::gather(|team| {
             if let Some(buffer) = buffers.get_mut(place.buffer) {
                 from_planes(input, buffer, place.grid, &place.positions);
             }
-            steps.iter().try_for_each(|step| run(step, buffers, reference))
+            steps.iter().try_for_each(|step| run(step, team, buffers, reference))
         })
     }
 

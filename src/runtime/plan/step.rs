@@ -8,6 +8,7 @@ use crate::runtime::kernels::channels_last::dense::{Dense, Epilogue};
 use crate::runtime::kernels::channels_last::depthwise::Depthwise;
 use crate::runtime::kernels::channels_last::elementwise::{Operand, combine, copy, from_planes};
 use crate::runtime::kernels::channels_last::resample::{Channels, max_pool, resample};
+use crate::runtime::kernels::channels_last::team::Team;
 use crate::runtime::kernels::channels_last::{Grid, Run};
 use crate::runtime::kernels::resample::Resample;
 use crate::runtime::parameters::Parameters;
@@ -77,53 +78,64 @@ fn packed(runs: &[Run]) -> impl Iterator<Item = (Run, usize)> + '_ {
 }
 
 impl Step {
-    pub(super) fn run(&self, buffers: &mut [Vec<f32>], reference: &Reference) -> Result<(), RuntimeError> {
+    pub(super) fn run(
+        &self,
+        team: &Team,
+        buffers: &mut [Vec<f32>],
+        reference: &Reference,
+    ) -> Result<(), RuntimeError> {
         // A step never reads the buffer that it writes.
         let Some(slot) = buffers.get_mut(self.to.buffer) else { return Ok(()) };
         let mut result = std::mem::take(slot);
-        let done = self.write(buffers, &mut result, reference);
+        let done = self.write(team, buffers, &mut result, reference);
         if let Some(slot) = buffers.get_mut(self.to.buffer) {
             *slot = result;
         }
         done
     }
 
-    fn write(&self, buffers: &[Vec<f32>], result: &mut [f32], reference: &Reference) -> Result<(), RuntimeError> {
+    fn write(
+        &self,
+        team: &Team,
+        buffers: &[Vec<f32>],
+        result: &mut [f32],
+        reference: &Reference,
+    ) -> Result<(), RuntimeError> {
         let data = |part: &Part| buffers.get(part.buffer).map(Vec::as_slice).unwrap_or_default();
         let Part { grid, channel, .. } = self.to;
         match &self.kernel {
             Kernel::Dense { dense, from, residual, activation } => {
                 let residual = residual.as_ref().map(|part| (data(part), part.grid, part.channel));
                 let epilogue = Epilogue { residual, activation: *activation };
-                dense.run(data(from), from.grid, result, (grid, channel), epilogue);
+                dense.run(team, data(from), from.grid, result, (grid, channel), epilogue);
             }
             Kernel::Depthwise { depthwise, from, runs, activation } => {
                 for (run, offset) in packed(runs) {
                     let (to, channels) = ((grid, channel + offset), (offset, run.length));
-                    depthwise.run(data(from), (from.grid, run.start), result, to, channels, *activation);
+                    depthwise.run(team, data(from), (from.grid, run.start), result, to, channels, *activation);
                 }
             }
             Kernel::Copy { from, runs, activation } => {
-                copy(data(from), (from.grid, runs), result, (grid, channel), *activation);
+                copy(team, data(from), (from.grid, runs), result, (grid, channel), *activation);
             }
             Kernel::Add { left, right, channels, activation } => {
                 let [left, right] = [left, right].map(|part| operand(part, data(part)));
-                combine(left, right, result, (grid, channel, *channels), |a, b| a + b, *activation);
+                combine(team, left, right, result, (grid, channel, *channels), |a, b| a + b, *activation);
             }
             Kernel::Multiply { left, right, channels } => {
                 let [left, right] = [left, right].map(|part| operand(part, data(part)));
-                combine(left, right, result, (grid, channel, *channels), |a, b| a * b, None);
+                combine(team, left, right, result, (grid, channel, *channels), |a, b| a * b, None);
             }
             Kernel::MaxPool { pool, from, runs } => {
                 for (run, offset) in packed(runs) {
                     let channels = Channels { from: run.start, to: channel + offset, count: run.length };
-                    max_pool(pool, data(from), from.grid, result, grid, channels);
+                    max_pool(team, pool, data(from), from.grid, result, grid, channels);
                 }
             }
             Kernel::Resample { resample: weights, from, runs } => {
                 for (run, offset) in packed(runs) {
                     let channels = Channels { from: run.start, to: channel + offset, count: run.length };
-                    resample(weights, data(from), from.grid, result, grid, channels);
+                    resample(team, weights, data(from), from.grid, result, grid, channels);
                 }
             }
             Kernel::Reference { value, inputs, place } => {

@@ -5,7 +5,8 @@ use pulp::{Simd, WithSimd};
 
 use super::instructions::Instructions;
 use super::registers::{load, store};
-use super::{Grid, Run, rows_per_task, runs};
+use super::team::Team;
+use super::{Grid, Run, runs};
 use crate::graph::{Activation, Conv};
 
 /// A convolution with packed weights.
@@ -88,6 +89,7 @@ impl Dense {
     /// Writes the result into `result` at `to`, its first channel at `channel` of a record.
     pub(crate) fn run(
         &self,
+        team: &Team,
         x: &[f32],
         from: Grid,
         result: &mut [f32],
@@ -95,8 +97,7 @@ impl Dense {
         epilogue: Epilogue<'_>,
     ) {
         let [from, to] = if self.is_pointwise() { flat(from, to) } else { [from, to] };
-        let rows = rows_per_task(&to, 2 * self.weights.len());
-        to.split_rows(result, rows, |image, first_row, result| {
+        to.split_rows(team, result, 2 * self.weights.len(), |image, first_row, result| {
             let part = Part { dense: self, x, from, to, image, first_row, channel, epilogue };
             self.instructions.run(Task { part, result });
         });

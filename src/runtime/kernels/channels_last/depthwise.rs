@@ -6,7 +6,8 @@ use pulp::{Simd, WithSimd};
 
 use super::instructions::Instructions;
 use super::registers::{load, store};
-use super::{Grid, rows_per_task};
+use super::Grid;
+use super::team::Team;
 use crate::graph::{Activation, Conv};
 
 /// A depthwise convolution.
@@ -33,6 +34,7 @@ impl Depthwise {
     /// the number of channels of earlier runs.
     pub(crate) fn run(
         &self,
+        team: &Team,
         x: &[f32],
         (from, first): (Grid, usize),
         result: &mut [f32],
@@ -40,8 +42,7 @@ impl Depthwise {
         (offset, channels): (usize, usize),
         activation: Option<Activation>,
     ) {
-        let rows = rows_per_task(&to, 2 * self.weights.len());
-        to.split_rows(result, rows, |image, first_row, result| {
+        to.split_rows(team, result, 2 * self.weights.len(), |image, first_row, result| {
             let part = Part { depthwise: self, x, from, first, to, channel, offset, channels, image, first_row };
             self.instructions.run(Task { part, result, activation });
         });

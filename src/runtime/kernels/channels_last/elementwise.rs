@@ -1,6 +1,7 @@
 //! Functions of elements, sums, copies between layouts.
 
-use super::{Grid, Run, rows_per_task};
+use super::team::Team;
+use super::{Grid, Run};
 use crate::graph::Activation;
 
 /// Replaces every value by its function.
@@ -61,6 +62,7 @@ fn exp(x: f32) -> f32 {
 /// Copies channels of `from`, some runs after one another, to `channel` of the records of `to`, and applies a
 /// function.
 pub(crate) fn copy(
+    team: &Team,
     x: &[f32],
     (from, runs): (Grid, &[Run]),
     result: &mut [f32],
@@ -68,7 +70,7 @@ pub(crate) fn copy(
     activation: Option<Activation>,
 ) {
     let channels: usize = runs.iter().map(|run| run.length).sum();
-    to.split_rows(result, rows_per_task(&to, 4 * channels), |image, first_row, result| {
+    to.split_rows(team, result, 4 * channels, |image, first_row, result| {
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
                 let at = from.at(image, first_row + row, column);
@@ -96,6 +98,7 @@ pub(crate) struct Operand<'a> {
 
 /// result = activation(function(left, right)), channel by channel.
 pub(crate) fn combine(
+    team: &Team,
     left: Operand<'_>,
     right: Operand<'_>,
     result: &mut [f32],
@@ -103,7 +106,7 @@ pub(crate) fn combine(
     function: impl Fn(f32, f32) -> f32 + Sync + Send,
     activation: Option<Activation>,
 ) {
-    to.split_rows(result, rows_per_task(&to, 4 * channels), |image, first_row, result| {
+    to.split_rows(team, result, 4 * channels, |image, first_row, result| {
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
                 let of = |operand: &Operand<'_>| operand.grid.at(image, first_row + row, column) + operand.channel;

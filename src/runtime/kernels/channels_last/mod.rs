@@ -10,8 +10,9 @@ pub(crate) mod elementwise;
 pub(crate) mod instructions;
 mod registers;
 pub(crate) mod resample;
+pub(crate) mod team;
 
-use rayon::prelude::*;
+use self::team::{Parts, Team};
 
 /// Where the pixels of a value lie in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,21 +70,33 @@ impl Grid {
         }
     }
 
-    /// Calls `work` for parts of `rows` whole rows each, in parallel, with the image, the first row, and the floats
+    /// Calls `work` for parts of some whole rows each, on all threads, with the image, the first row, and the floats
     /// from the first pixel of the part on. Rows must follow each other without a gap.
     pub(crate) fn split_rows(
         &self,
+        team: &Team,
         buffer: &mut [f32],
-        rows: usize,
-        work: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
+        operations_per_pixel: usize,
+        work: impl Fn(usize, usize, &mut [f32]) + Sync,
     ) {
-        let images = buffer.get_mut(self.start..).unwrap_or_default().par_chunks_mut(self.image.max(1));
-        let used = self.height * self.row;
-        images.take(self.images).enumerate().for_each(|(image, floats)| {
-            let length = used.min(floats.len());
-            let parts = floats.get_mut(..length).unwrap_or_default().par_chunks_mut((rows * self.row).max(1));
-            parts.enumerate().for_each(|(part, floats)| work(image, part * rows, floats));
-        });
+        let rows = self.rows_per_task(team, operations_per_pixel);
+        let lengths = [self.image, self.height * self.row];
+        let parts = Parts::new(self.start, self.images, lengths, rows * self.row);
+        let pieces = parts.pieces();
+        team.each_part(buffer, parts, |part, floats| work(part / pieces, part % pieces * rows, floats));
+    }
+
+    /// How many rows a task gets so that there are a few tasks for each thread, none of them tiny.
+    fn rows_per_task(&self, team: &Team, operations_per_pixel: usize) -> usize {
+        /// Below this many operations a task costs more than it brings.
+        const SMALLEST_TASK: usize = 200_000;
+        let wanted = match team.threads() {
+            1 => 1,
+            threads => 4 * threads,
+        };
+        let balanced = (self.images * self.height).div_ceil(wanted);
+        let smallest = SMALLEST_TASK.div_ceil((self.width * operations_per_pixel).max(1));
+        balanced.max(smallest).clamp(1, self.height.max(1))
     }
 }
 
@@ -108,16 +121,6 @@ pub(crate) fn runs(positions: &[usize]) -> Vec<Run> {
     runs
 }
 
-/// How many rows a task gets so that there are a few tasks for each thread, none of them tiny.
-pub(crate) fn rows_per_task(grid: &Grid, operations_per_pixel: usize) -> usize {
-    /// Below this many operations a task costs more than it brings.
-    const SMALLEST_TASK: usize = 200_000;
-    let wanted = 3 * rayon::current_num_threads();
-    let balanced = (grid.images * grid.height).div_ceil(wanted);
-    let smallest = SMALLEST_TASK.div_ceil((grid.width * operations_per_pixel).max(1));
-    balanced.max(smallest).clamp(1, grid.height.max(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,9 +136,11 @@ mod tests {
     fn every_row_is_given_to_one_task() {
         let grid = Grid { start: 4, image: 30, ..Grid::packed(2, [3, 2], 4) };
         let mut buffer = vec![0.0; 64];
-        grid.split_rows(&mut buffer, 2, |image, row, floats| {
-            let tag = (10 * image + row + 1) as f32;
-            floats.iter_mut().for_each(|float| *float += tag);
+        Team::gather(|team| {
+            grid.split_rows(team, &mut buffer, usize::MAX / 2, |image, row, floats| {
+                let tag = (10 * image + row + 1) as f32;
+                floats.iter_mut().for_each(|float| *float = tag + (floats.len() / 8) as f32 / 10.0);
+            });
         });
         let expect = |at: usize| match at {
             4..20 => 1.0,

@@ -1,6 +1,7 @@
 //! Windows over the picture: largest values, and weighted sums of rows and columns.
 
-use super::{Grid, rows_per_task};
+use super::Grid;
+use super::team::Team;
 use crate::graph::Pool;
 use crate::runtime::kernels::pool::window;
 use crate::runtime::kernels::resample::Resample;
@@ -14,9 +15,9 @@ pub(crate) struct Channels {
 }
 
 /// The largest value of each window.
-pub(crate) fn max_pool(pool: &Pool, x: &[f32], from: Grid, result: &mut [f32], to: Grid, channels: Channels) {
+pub(crate) fn max_pool(team: &Team, pool: &Pool, x: &[f32], from: Grid, result: &mut [f32], to: Grid, channels: Channels) {
     let ([kh, kw], [sh, sw], [ph, pw]) = (pool.kernel, pool.stride, pool.padding);
-    each_record(result, to, channels, kh * kw, |image, [y, x_], target| {
+    each_record(team, result, to, channels, kh * kw, |image, [y, x_], target| {
         target.fill(f32::NEG_INFINITY);
         for y in window(y, sh, ph, kh, from.height) {
             for x_ in window(x_, sw, pw, kw, from.width) {
@@ -32,6 +33,7 @@ pub(crate) fn max_pool(pool: &Pool, x: &[f32], from: Grid, result: &mut [f32], t
 
 /// Weighted sums of the pixels that `resample` names.
 pub(crate) fn resample(
+    team: &Team,
     resample: &Resample,
     x: &[f32],
     from: Grid,
@@ -39,7 +41,7 @@ pub(crate) fn resample(
     to: Grid,
     channels: Channels,
 ) {
-    each_record(result, to, channels, 4, |image, [row, column], target| {
+    each_record(team, result, to, channels, 4, |image, [row, column], target| {
         target.fill(0.0);
         let (rows, columns) = resample.taps(row, column);
         for (y, down) in rows {
@@ -54,13 +56,14 @@ pub(crate) fn resample(
 }
 
 fn each_record(
+    team: &Team,
     result: &mut [f32],
     to: Grid,
     channels: Channels,
     operations: usize,
     work: impl Fn(usize, [usize; 2], &mut [f32]) + Sync + Send,
 ) {
-    to.split_rows(result, rows_per_task(&to, 2 * operations * channels.count), |image, first_row, result| {
+    to.split_rows(team, result, 2 * operations * channels.count, |image, first_row, result| {
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
                 let target = record.get_mut(channels.to..channels.to + channels.count).unwrap_or_default();
