@@ -227,8 +227,7 @@ impl Compiler<'_> {
         let grid = Grid::packed(images, [height, width], place.positions.len());
         let buffer = self.buffers.take(grid.end());
         let from = Part { buffer: place.buffer, grid: place.grid, channel: 0 };
-        let kernel = Kernel::Copy { from, runs: runs(&place.positions), activation: None };
-        self.push(value, kernel, Part { buffer, grid, channel: 0 });
+        self.push(value, copy(from, &place.positions), Part { buffer, grid, channel: 0 });
         self.buffers.release(place.buffer);
         let copied = Place { buffer, grid, positions: (0..place.positions.len()).collect(), ..place };
         self.places.insert(value, copied.clone());
@@ -525,8 +524,7 @@ impl Compiler<'_> {
                 positions.extend(&part.positions);
             } else {
                 let from = Part { buffer: part.buffer, grid: part.grid, channel: 0 };
-                let kernel = Kernel::Copy { from, runs: runs(&part.positions), activation: None };
-                self.push(value, kernel, to);
+                self.push(value, copy(from, &part.positions), to);
                 positions.extend(to.channel..to.channel + part.positions.len());
             }
             offset += count;
@@ -594,6 +592,15 @@ fn whole(buffer: usize, form: Form, shape: &[usize]) -> Place {
 fn points(whole: &Place, part: &Place, offset: usize) -> Part {
     let grid = Grid { start: offset * whole.grid.record, width: part.grid.width, row: part.grid.width * whole.grid.record, ..whole.grid };
     Part { buffer: whole.buffer, grid, channel: 0 }
+}
+
+/// A copy of the channels at some positions, in their order.
+fn copy(from: Part, positions: &[usize]) -> Kernel {
+    let every_other = |first: usize| runs(&positions.iter().skip(first).step_by(2).copied().collect::<Vec<_>>());
+    match (runs(positions), every_other(0).as_slice(), every_other(1).as_slice()) {
+        (runs, [first], [second]) if runs.len() > 1 => Kernel::Interleave { from, runs: [*first, *second] },
+        (runs, ..) => Kernel::Copy { from, runs, activation: None },
+    }
 }
 
 fn is_depthwise(conv: &Conv, channels: usize) -> bool {

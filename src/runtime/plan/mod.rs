@@ -92,7 +92,7 @@ impl Plan {
         let Plan { steps, buffers, input: place, reference, .. } = self;
         Team::gather(|team| {
             if let Some(buffer) = buffers.get_mut(place.buffer) {
-                from_planes(input, buffer, place.grid, &place.positions);
+                from_planes(team, input, buffer, place.grid, &place.positions);
             }
             steps.iter().try_for_each(|step| run(step, team, buffers, reference))
         })

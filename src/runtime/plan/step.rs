@@ -6,7 +6,7 @@ use super::place::{Form, Place};
 use crate::graph::{Activation, Graph, Pool, Value};
 use crate::runtime::kernels::channels_last::dense::{Dense, Epilogue};
 use crate::runtime::kernels::channels_last::depthwise::Depthwise;
-use crate::runtime::kernels::channels_last::elementwise::{Operand, combine, copy, from_planes};
+use crate::runtime::kernels::channels_last::elementwise::{Operand, combine, copy, from_planes, interleave};
 use crate::runtime::kernels::channels_last::resample::{Channels, max_pool, resample};
 use crate::runtime::kernels::channels_last::team::Team;
 use crate::runtime::kernels::channels_last::{Grid, Run};
@@ -37,6 +37,8 @@ pub(super) enum Kernel {
     Dense { dense: Box<Dense>, from: Part, residual: Option<Part>, activation: Option<Activation> },
     Depthwise { depthwise: Box<Depthwise>, from: Part, runs: Vec<Run>, activation: Option<Activation> },
     Copy { from: Part, runs: Vec<Run>, activation: Option<Activation> },
+    /// Two runs of channels in turn.
+    Interleave { from: Part, runs: [Run; 2] },
     Add { left: Part, right: Part, channels: usize, activation: Option<Activation> },
     Multiply { left: Part, right: Part, channels: usize },
     MaxPool { pool: Pool, from: Part, runs: Vec<Run> },
@@ -51,7 +53,7 @@ impl Kernel {
         match self {
             Kernel::Dense { .. } => "convolution",
             Kernel::Depthwise { .. } => "depthwise convolution",
-            Kernel::Copy { .. } => "copy",
+            Kernel::Copy { .. } | Kernel::Interleave { .. } => "copy",
             Kernel::Add { .. } => "add",
             Kernel::Multiply { .. } => "multiply",
             Kernel::MaxPool { .. } => "max pool",
@@ -118,6 +120,9 @@ impl Step {
             Kernel::Copy { from, runs, activation } => {
                 copy(team, data(from), (from.grid, runs), result, (grid, channel), *activation);
             }
+            Kernel::Interleave { from, runs } => {
+                interleave(team, data(from), (from.grid, *runs), result, (grid, channel));
+            }
             Kernel::Add { left, right, channels, activation } => {
                 let [left, right] = [left, right].map(|part| operand(part, data(part)));
                 combine(team, left, right, result, (grid, channel, *channels), |a, b| a + b, *activation);
@@ -141,7 +146,7 @@ impl Step {
             Kernel::Reference { value, inputs, place } => {
                 let numbers = reference.run(*value, inputs, buffers)?;
                 match place.form {
-                    Form::Map => from_planes(&numbers, result, place.grid, &place.positions),
+                    Form::Map => from_planes(team, &numbers, result, place.grid, &place.positions),
                     _ => result.iter_mut().zip(&numbers).for_each(|(slot, number)| *slot = *number),
                 }
             }

@@ -122,18 +122,53 @@ pub(crate) fn combine(
     });
 }
 
-/// Channels one after another (NCHW) into pixels; channel `i` goes to `positions[i]`.
-pub(crate) fn from_planes(planes: &[f32], result: &mut [f32], to: Grid, positions: &[usize]) {
-    let area = to.pixels();
-    for image in 0..to.images {
-        for (channel, position) in positions.iter().enumerate() {
-            let plane = planes.get((image * positions.len() + channel) * area..).unwrap_or_default();
-            for (y, row) in plane.chunks(to.width.max(1)).take(to.height).enumerate() {
-                let target = result.get_mut(to.at(image, y, 0) + position..).unwrap_or_default();
-                target.iter_mut().step_by(to.record.max(1)).zip(row).for_each(|(slot, value)| *slot = *value);
+/// Copies two runs of channels of `from` in turn to `channel` of the records of `to`: a channel of the first run, one
+/// of the second, and so on.
+pub(crate) fn interleave(
+    team: &Team,
+    x: &[f32],
+    (from, [first, second]): (Grid, [Run; 2]),
+    result: &mut [f32],
+    (to, channel): (Grid, usize),
+) {
+    let channels = first.length + second.length;
+    to.split_rows(team, result, 4 * channels, |image, first_row, result| {
+        for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
+            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
+                let at = from.at(image, first_row + row, column);
+                let source = |run: Run| x.get(at + run.start..at + run.start + run.length).unwrap_or_default();
+                let target = record.get_mut(channel..channel + channels).unwrap_or_default();
+                let (pairs, rest) = target.as_chunks_mut::<2>();
+                for ((pair, first), second) in pairs.iter_mut().zip(source(first)).zip(source(second)) {
+                    *pair = [*first, *second];
+                }
+                rest.iter_mut().zip(source(first).last()).for_each(|(slot, last)| *slot = *last);
             }
         }
-    }
+    });
+}
+
+/// Channels one after another (NCHW) into pixels; channel `i` goes to `positions[i]`.
+pub(crate) fn from_planes(team: &Team, planes: &[f32], result: &mut [f32], to: Grid, positions: &[usize]) {
+    let (area, channels) = (to.pixels(), positions.len());
+    to.split_rows(team, result, 8 * channels, |image, first_row, result| {
+        for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
+            let source = |channel: usize| {
+                let at = (image * channels + channel) * area + (first_row + row) * to.width;
+                planes.get(at..at + to.width).unwrap_or_default()
+            };
+            if (positions, to.record) == (&[0, 1, 2], 3) {
+                let colours = source(0).iter().zip(source(1)).zip(source(2));
+                let pixels = records.as_chunks_mut::<3>().0.iter_mut();
+                pixels.zip(colours).for_each(|(pixel, ((red, green), blue))| *pixel = [*red, *green, *blue]);
+                continue;
+            }
+            for (channel, position) in positions.iter().enumerate() {
+                let slots = records.iter_mut().skip(*position).step_by(to.record.max(1));
+                slots.zip(source(channel)).for_each(|(slot, value)| *slot = *value);
+            }
+        }
+    });
 }
 
 /// Pixels into channels one after another (NCHW).
@@ -171,7 +206,7 @@ mod tests {
         let planes: Vec<f32> = (0..2 * 3 * 2 * 4).map(|i| i as f32).collect();
         let grid = Grid::bordered(2, [2, 4], 5, 1);
         let mut pixels = vec![0.0; grid.end()];
-        from_planes(&planes, &mut pixels, grid, &[1, 4, 0]);
+        Team::gather(|team| from_planes(team, &planes, &mut pixels, grid, &[1, 4, 0]));
         assert_eq!(pixels[grid.at(1, 1, 2) + 4], planes[(3 + 1) * 8 + 6]);
         let mut back = vec![0.0; planes.len()];
         to_planes(&pixels, grid, &[1, 4, 0], &mut back);
