@@ -1,5 +1,7 @@
 //! Buffers that values share one after another.
 
+use crate::runtime::kernels::channels_last::aligned::Aligned;
+
 /// Buffers of a plan while it is compiled.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
@@ -42,8 +44,8 @@ impl Buffers {
     }
 
     /// The buffers, zero-filled.
-    pub(super) fn allocate(self) -> Vec<Vec<f32>> {
-        self.sizes.into_iter().map(|size| vec![0.0; size]).collect()
+    pub(super) fn allocate(self) -> Vec<Aligned> {
+        self.sizes.into_iter().map(Aligned::zeros).collect()
     }
 }
 
@@ -62,6 +64,9 @@ mod tests {
         buffers.release(small);
         assert_eq!(buffers.take(50), small, "made larger rather than a third");
         assert_eq!(buffers.take(1), 2);
-        assert_eq!(buffers.allocate().iter().map(Vec::len).collect::<Vec<_>>(), [100, 50, 1]);
+        assert_eq!(
+            buffers.allocate().iter().map(|buffer| buffer.floats().len()).collect::<Vec<_>>(),
+            [100, 50, 1]
+        );
     }
 }

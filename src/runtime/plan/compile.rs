@@ -180,7 +180,8 @@ impl Compiler<'_> {
         let buffer = self.buffers.take(grid.end());
         // Held for good: the border is never written again.
         self.buffers.hold(buffer);
-        self.places.insert(value, Place { buffer, form: Form::Map, grid, positions: (0..channels).collect() });
+        self.places
+            .insert(value, Place { buffer, form: Form::Map, grid, positions: (0..channels).collect() });
     }
 
     /// Whether exactly one node takes a value, and which operator that is.
@@ -350,7 +351,9 @@ impl Compiler<'_> {
         let padding = conv.padding.into_iter().max().unwrap_or(0);
         let is_bordered = padding > 0 && from.grid.border >= padding;
         let group = |group: usize| {
-            let part = |all: &'_ [f32], each: usize| all.iter().skip(group * each).take(each).copied().collect::<Vec<_>>();
+            let part = |all: &'_ [f32], each: usize| {
+                all.iter().skip(group * each).take(each).copied().collect::<Vec<_>>()
+            };
             let positions: Vec<usize> =
                 from.positions.iter().skip(group * channels).take(channels).copied().collect();
             let layout = Layout { positions: &positions, record: from.grid.record, is_bordered };
@@ -375,7 +378,13 @@ impl Compiler<'_> {
     }
 
     /// A step that works channel by channel and leaves them as they lie.
-    fn sorted(&mut self, value: Value, x: Value, from: &Place, kernel: impl FnOnce(Part, Vec<Run>) -> Kernel) {
+    fn sorted(
+        &mut self,
+        value: Value,
+        x: Value,
+        from: &Place,
+        kernel: impl FnOnce(Part, Vec<Run>) -> Kernel,
+    ) {
         let (runs, ranks) = from.sorted();
         let mut place = self.target(value, &[from.buffer]);
         let first = place.positions.first().copied().unwrap_or(0);
@@ -448,7 +457,8 @@ impl Compiler<'_> {
         }
         let (first, second) = (self.ordered(left)?, self.ordered(right)?);
         let place = self.target(value, &[first.0.buffer, second.0.buffer]);
-        let [one, other] = [first, second].map(|(place, channel)| Part { buffer: place.buffer, grid: place.grid, channel });
+        let [one, other] =
+            [first, second].map(|(place, channel)| Part { buffer: place.buffer, grid: place.grid, channel });
         let channel = place.positions.first().copied().unwrap_or(0);
         let to = Part { buffer: place.buffer, grid: place.grid, channel };
         self.push(value, kernel(one, other, place.positions.len()), to);
@@ -486,7 +496,13 @@ impl Compiler<'_> {
         if flattened { Ok(()) } else { self.reference(value, node) }
     }
 
-    fn transpose(&mut self, value: Value, node: &Node, x: Value, order: &[usize]) -> Result<(), RuntimeError> {
+    fn transpose(
+        &mut self,
+        value: Value,
+        node: &Node,
+        x: Value,
+        order: &[usize],
+    ) -> Result<(), RuntimeError> {
         let turned = order == [0, 2, 1]
             && self.view(value, x, |place| {
                 let form = match place.form {
@@ -567,13 +583,24 @@ impl Compiler<'_> {
             outputs.push(Output { name: name.clone(), shape, place });
         }
         let input = self.graph.inputs().first().copied();
-        let input = input.and_then(|input| Some((self.places.get(&input)?.clone(), self.graph.node(input)?.shape.clone())));
+        let input = input.and_then(|input| {
+            Some((self.places.get(&input)?.clone(), self.graph.node(input)?.shape.clone()))
+        });
         let (input, input_shape) = input.ok_or_else(|| RuntimeError::Order { module: String::new() })?;
         let parameters = Parameters::of_nodes(self.graph, self.weights, DType::F32, |value| {
-            self.steps.iter().any(|step| matches!(&step.kernel, Kernel::Reference { value: own, .. } if *own == value))
+            self.steps
+                .iter()
+                .any(|step| matches!(&step.kernel, Kernel::Reference { value: own, .. } if *own == value))
         })?;
         let reference = Reference { graph: self.graph.clone(), parameters };
-        Ok(Plan { steps: self.steps, buffers: self.buffers.allocate(), input, input_shape, outputs, reference })
+        Ok(Plan {
+            steps: self.steps,
+            buffers: self.buffers.allocate(),
+            input,
+            input_shape,
+            outputs,
+            reference,
+        })
     }
 }
 
@@ -590,13 +617,19 @@ fn whole(buffer: usize, form: Form, shape: &[usize]) -> Place {
 
 /// Where a level of points goes.
 fn points(whole: &Place, part: &Place, offset: usize) -> Part {
-    let grid = Grid { start: offset * whole.grid.record, width: part.grid.width, row: part.grid.width * whole.grid.record, ..whole.grid };
+    let grid = Grid {
+        start: offset * whole.grid.record,
+        width: part.grid.width,
+        row: part.grid.width * whole.grid.record,
+        ..whole.grid
+    };
     Part { buffer: whole.buffer, grid, channel: 0 }
 }
 
 /// A copy of the channels at some positions, in their order.
 fn copy(from: Part, positions: &[usize]) -> Kernel {
-    let every_other = |first: usize| runs(&positions.iter().skip(first).step_by(2).copied().collect::<Vec<_>>());
+    let every_other =
+        |first: usize| runs(&positions.iter().skip(first).step_by(2).copied().collect::<Vec<_>>());
     match (runs(positions), every_other(0).as_slice(), every_other(1).as_slice()) {
         (runs, [first], [second]) if runs.len() > 1 => Kernel::Interleave { from, runs: [*first, *second] },
         (runs, ..) => Kernel::Copy { from, runs, activation: None },

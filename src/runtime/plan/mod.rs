@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use self::place::Place;
 use self::step::{Reference, Step};
 use super::RuntimeError;
+use super::kernels::channels_last::aligned::Aligned;
 use super::kernels::channels_last::elementwise::from_planes;
 use super::kernels::channels_last::instructions::Instructions;
 use super::kernels::channels_last::team::Team;
@@ -25,7 +26,7 @@ use crate::graph::{Graph, Weights};
 #[derive(Debug)]
 pub struct Plan {
     steps: Vec<Step>,
-    buffers: Vec<Vec<f32>>,
+    buffers: Vec<Aligned>,
     input: Place,
     input_shape: Vec<usize>,
     outputs: Vec<Output>,
@@ -84,7 +85,7 @@ impl Plan {
     fn each_step(
         &mut self,
         input: &[f32],
-        mut run: impl FnMut(&Step, &Team, &mut [Vec<f32>], &Reference) -> Result<(), RuntimeError> + Send,
+        mut run: impl FnMut(&Step, &Team, &mut [Aligned], &Reference) -> Result<(), RuntimeError> + Send,
     ) -> Result<(), RuntimeError> {
         if input.len() != self.input_shape.iter().product::<usize>() {
             return Err(RuntimeError::Input { expected: self.input_shape.clone(), found: vec![input.len()] });
@@ -92,7 +93,7 @@ impl Plan {
         let Plan { steps, buffers, input: place, reference, .. } = self;
         Team::gather(|team| {
             if let Some(buffer) = buffers.get_mut(place.buffer) {
-                from_planes(team, input, buffer, place.grid, &place.positions);
+                from_planes(team, input, buffer.floats_mut(), place.grid, &place.positions);
             }
             steps.iter().try_for_each(|step| run(step, team, buffers, reference))
         })
@@ -107,14 +108,16 @@ impl Plan {
     pub fn output(&self, name: &str, numbers: &mut Vec<f32>) -> Option<()> {
         let output = self.outputs.iter().find(|output| output.name == name)?;
         numbers.resize(output.shape.iter().product(), 0.0);
-        output.place.read(self.buffers.get(output.place.buffer)?, numbers);
+        output.place.read(self.buffers.get(output.place.buffer)?.floats(), numbers);
         Some(())
     }
 
     /// Operators that go to the reference executor.
     pub fn without_kernel(&self) -> impl Iterator<Item = &'static str> + '_ {
         let of = |step: &Step| match &step.kernel {
-            step::Kernel::Reference { value, .. } => self.reference.graph.node(*value).map(|node| node.op.name()),
+            step::Kernel::Reference { value, .. } => {
+                self.reference.graph.node(*value).map(|node| node.op.name())
+            }
             _ => None,
         };
         self.steps.iter().filter_map(of)

@@ -62,7 +62,8 @@ impl Place {
                 *slot = rank;
             }
         }
-        let sorted: Vec<usize> = order.iter().filter_map(|channel| self.positions.get(*channel).copied()).collect();
+        let sorted: Vec<usize> =
+            order.iter().filter_map(|channel| self.positions.get(*channel).copied()).collect();
         (runs(&sorted), ranks)
     }
 

@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor};
 
 use super::place::{Form, Place};
 use crate::graph::{Activation, Graph, Pool, Value};
+use crate::runtime::kernels::channels_last::aligned::Aligned;
 use crate::runtime::kernels::channels_last::dense::{Dense, Epilogue};
 use crate::runtime::kernels::channels_last::depthwise::Depthwise;
 use crate::runtime::kernels::channels_last::elementwise::{Operand, combine, copy, from_planes, interleave};
@@ -34,17 +35,55 @@ pub(super) struct Step {
 /// A kernel with what it reads.
 #[derive(Debug)]
 pub(super) enum Kernel {
-    Dense { dense: Box<Dense>, from: Part, residual: Option<Part>, activation: Option<Activation> },
-    Depthwise { depthwise: Box<Depthwise>, from: Part, runs: Vec<Run>, activation: Option<Activation> },
-    Copy { from: Part, runs: Vec<Run>, activation: Option<Activation> },
+    Dense {
+        dense: Box<Dense>,
+        from: Part,
+        residual: Option<Part>,
+        activation: Option<Activation>,
+    },
+    Depthwise {
+        depthwise: Box<Depthwise>,
+        from: Part,
+        runs: Vec<Run>,
+        activation: Option<Activation>,
+    },
+    Copy {
+        from: Part,
+        runs: Vec<Run>,
+        activation: Option<Activation>,
+    },
     /// Two runs of channels in turn.
-    Interleave { from: Part, runs: [Run; 2] },
-    Add { left: Part, right: Part, channels: usize, activation: Option<Activation> },
-    Multiply { left: Part, right: Part, channels: usize },
-    MaxPool { pool: Pool, from: Part, runs: Vec<Run> },
-    Resample { resample: Resample, from: Part, runs: Vec<Run> },
+    Interleave {
+        from: Part,
+        runs: [Run; 2],
+    },
+    Add {
+        left: Part,
+        right: Part,
+        channels: usize,
+        activation: Option<Activation>,
+    },
+    Multiply {
+        left: Part,
+        right: Part,
+        channels: usize,
+    },
+    MaxPool {
+        pool: Pool,
+        from: Part,
+        runs: Vec<Run>,
+    },
+    Resample {
+        resample: Resample,
+        from: Part,
+        runs: Vec<Run>,
+    },
     /// Everything that has no kernel here yet, by the reference executor.
-    Reference { value: Value, inputs: Vec<Place>, place: Place },
+    Reference {
+        value: Value,
+        inputs: Vec<Place>,
+        place: Place,
+    },
 }
 
 impl Kernel {
@@ -83,13 +122,13 @@ impl Step {
     pub(super) fn run(
         &self,
         team: &Team,
-        buffers: &mut [Vec<f32>],
+        buffers: &mut [Aligned],
         reference: &Reference,
     ) -> Result<(), RuntimeError> {
         // A step never reads the buffer that it writes.
         let Some(slot) = buffers.get_mut(self.to.buffer) else { return Ok(()) };
         let mut result = std::mem::take(slot);
-        let done = self.write(team, buffers, &mut result, reference);
+        let done = self.write(team, buffers, result.floats_mut(), reference);
         if let Some(slot) = buffers.get_mut(self.to.buffer) {
             *slot = result;
         }
@@ -99,11 +138,11 @@ impl Step {
     fn write(
         &self,
         team: &Team,
-        buffers: &[Vec<f32>],
+        buffers: &[Aligned],
         result: &mut [f32],
         reference: &Reference,
     ) -> Result<(), RuntimeError> {
-        let data = |part: &Part| buffers.get(part.buffer).map(Vec::as_slice).unwrap_or_default();
+        let data = |part: &Part| buffers.get(part.buffer).map(Aligned::floats).unwrap_or_default();
         let Part { grid, channel, .. } = self.to;
         match &self.kernel {
             Kernel::Dense { dense, from, residual, activation } => {
@@ -114,7 +153,15 @@ impl Step {
             Kernel::Depthwise { depthwise, from, runs, activation } => {
                 for (run, offset) in packed(runs) {
                     let (to, channels) = ((grid, channel + offset), (offset, run.length));
-                    depthwise.run(team, data(from), (from.grid, run.start), result, to, channels, *activation);
+                    depthwise.run(
+                        team,
+                        data(from),
+                        (from.grid, run.start),
+                        result,
+                        to,
+                        channels,
+                        *activation,
+                    );
                 }
             }
             Kernel::Copy { from, runs, activation } => {
@@ -134,13 +181,13 @@ impl Step {
             Kernel::MaxPool { pool, from, runs } => {
                 for (run, offset) in packed(runs) {
                     let channels = Channels { from: run.start, to: channel + offset, count: run.length };
-                    max_pool(team, pool, data(from), from.grid, result, grid, channels);
+                    max_pool(team, pool, (data(from), from.grid), (result, grid), channels);
                 }
             }
             Kernel::Resample { resample: weights, from, runs } => {
                 for (run, offset) in packed(runs) {
                     let channels = Channels { from: run.start, to: channel + offset, count: run.length };
-                    resample(team, weights, data(from), from.grid, result, grid, channels);
+                    resample(team, weights, (data(from), from.grid), (result, grid), channels);
                 }
             }
             Kernel::Reference { value, inputs, place } => {
@@ -161,12 +208,12 @@ fn operand<'a>(part: &Part, data: &'a [f32]) -> Operand<'a> {
 
 impl Reference {
     /// The numbers of a node's result, row-major.
-    fn run(&self, value: Value, inputs: &[Place], buffers: &[Vec<f32>]) -> Result<Vec<f32>, RuntimeError> {
+    fn run(&self, value: Value, inputs: &[Place], buffers: &[Aligned]) -> Result<Vec<f32>, RuntimeError> {
         let Some(node) = self.graph.node(value) else { return Ok(Vec::new()) };
         let tensors = inputs.iter().zip(&node.inputs).map(|(place, input)| {
             let shape = self.graph.node(*input).map(|node| node.shape.clone()).unwrap_or_default();
             let mut numbers = vec![0.0; place.elements()];
-            place.read(buffers.get(place.buffer).map(Vec::as_slice).unwrap_or_default(), &mut numbers);
+            place.read(buffers.get(place.buffer).map(Aligned::floats).unwrap_or_default(), &mut numbers);
             Tensor::from_vec(numbers, shape, &Device::Cpu)
         });
         let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;

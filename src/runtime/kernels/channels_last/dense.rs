@@ -3,6 +3,7 @@
 
 use pulp::{Simd, WithSimd};
 
+use super::aligned::Aligned;
 use super::instructions::Instructions;
 use super::registers::{load, store};
 use super::team::Team;
@@ -16,7 +17,7 @@ pub(crate) struct Dense {
     segments: Vec<Segment>,
     panels: Vec<Panel>,
     /// Panel after panel: for each segment and float of it the weights of the panel's result channels.
-    weights: Vec<f32>,
+    weights: Aligned,
     /// For every result channel, with zeros up to the end of the last panel.
     bias: Vec<f32>,
     /// What a segment outside the picture consists of.
@@ -82,7 +83,7 @@ impl Dense {
         let panels = panels(conv.out, lanes);
         let mut bias = bias.to_vec();
         bias.resize(panels.last().map_or(0, |panel| panel.start + panel.registers * lanes), 0.0);
-        let weights = pack(&conv, kernel, &order, &panels, lanes);
+        let weights = Aligned::from(pack(&conv, kernel, &order, &panels, lanes).as_slice());
         Dense { conv, segments, panels, weights, bias, zeros: vec![0.0; zeros], instructions }
     }
 
@@ -97,7 +98,7 @@ impl Dense {
         epilogue: Epilogue<'_>,
     ) {
         let [from, to] = if self.is_pointwise() { flat(from, to) } else { [from, to] };
-        to.split_rows(team, result, 2 * self.weights.len(), |image, first_row, result| {
+        to.split_rows(team, result, 2 * self.weights.floats().len(), |image, first_row, result| {
             let part = Part { dense: self, x, from, to, image, first_row, channel, epilogue };
             self.instructions.run(Task { part, result });
         });
@@ -228,7 +229,7 @@ impl WithSimd for Task<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Task { part, result } = self;
-        let mut weights = part.dense.weights.as_slice();
+        let mut weights = part.dense.weights.floats();
         let depth: usize = part.dense.segments.iter().map(|segment| segment.floats.length).sum();
         for panel in &part.dense.panels {
             let (own, rest) = weights.split_at((depth * panel.registers * S::F32_LANES).min(weights.len()));

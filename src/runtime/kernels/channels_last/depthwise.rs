@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
+use super::Grid;
+use super::aligned::Aligned;
 use super::instructions::Instructions;
 use super::registers::{load, store};
-use super::Grid;
 use super::team::Team;
 use crate::graph::{Activation, Conv};
 
@@ -15,19 +16,30 @@ use crate::graph::{Activation, Conv};
 pub(crate) struct Depthwise {
     conv: Conv,
     /// For each tap the weights of all channels, in the order in which they lie in a record.
-    weights: Vec<f32>,
+    weights: Aligned,
     bias: Vec<f32>,
     instructions: Instructions,
 }
 
 impl Depthwise {
     /// A kernel `[channels, 1, height, width]` and a bias `[channels]`; `order` has the channels as they lie in a record.
-    pub(crate) fn new(conv: Conv, kernel: &[f32], bias: &[f32], order: &[usize], instructions: Instructions) -> Depthwise {
+    pub(crate) fn new(
+        conv: Conv,
+        kernel: &[f32],
+        bias: &[f32],
+        order: &[usize],
+        instructions: Instructions,
+    ) -> Depthwise {
         let taps = conv.kernel.iter().product::<usize>();
         let weight = |tap: usize, channel: &usize| kernel.get(channel * taps + tap).copied();
         let weights = (0..taps).flat_map(|tap| order.iter().filter_map(move |channel| weight(tap, channel)));
         let bias = order.iter().filter_map(|channel| bias.get(*channel).copied());
-        Depthwise { conv, weights: weights.collect(), bias: bias.collect(), instructions }
+        Depthwise {
+            conv,
+            weights: Aligned::from(weights.collect::<Vec<f32>>().as_slice()),
+            bias: bias.collect(),
+            instructions,
+        }
     }
 
     /// Writes the result of the channels from `first` of a record on to `channel` of the result's records. `offset` is
@@ -42,8 +54,9 @@ impl Depthwise {
         (offset, channels): (usize, usize),
         activation: Option<Activation>,
     ) {
-        to.split_rows(team, result, 2 * self.weights.len(), |image, first_row, result| {
-            let part = Part { depthwise: self, x, from, first, to, channel, offset, channels, image, first_row };
+        to.split_rows(team, result, 2 * self.weights.floats().len(), |image, first_row, result| {
+            let part =
+                Part { depthwise: self, x, from, first, to, channel, offset, channels, image, first_row };
             self.instructions.run(Task { part, result, activation });
         });
     }
@@ -80,7 +93,12 @@ impl WithSimd for Task<'_, '_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Task { part, result, activation } = self;
         for (row, records) in result.chunks_mut(part.to.row.max(1)).enumerate() {
-            let line = Line { part, activation, y: part.first_row + row, downwards: part.taps(0, part.first_row + row) };
+            let line = Line {
+                part,
+                activation,
+                y: part.first_row + row,
+                downwards: part.taps(0, part.first_row + row),
+            };
             line.write(simd, records);
         }
     }
@@ -172,9 +190,15 @@ impl Group<'_, '_> {
     /// Writes some registers of channels, those from `start` on, of some pixels.
     #[allow(unsafe_code)] // bounds are checked once for all taps and pixels
     #[inline(always)]
-    fn sums<S: Simd, const COUNT: usize, const WIDTH: usize>(&self, simd: S, start: usize, records: &mut [f32]) {
+    fn sums<S: Simd, const COUNT: usize, const WIDTH: usize>(
+        &self,
+        simd: S,
+        start: usize,
+        records: &mut [f32],
+    ) {
         let Line { part, activation, y, ref downwards } = *self.line;
         let Depthwise { conv, ref weights, ref bias, .. } = *part.depthwise;
+        let weights = weights.floats();
         let (length, all) = (WIDTH * S::F32_LANES, bias.len());
         let step = conv.stride[1] * part.from.record;
         // Positions of a tap for the first pixel, and of its weights.
@@ -194,7 +218,8 @@ impl Group<'_, '_> {
             for kx in self.across.clone() {
                 let (pixel, weight) = (pixel(ky, kx), weight(ky, kx));
                 // SAFETY: positions grow with ky, kx and the pixel; those of the last of each were checked above.
-                let weights = load::<S, WIDTH>(simd, unsafe { weights.get_unchecked(weight..weight + length) });
+                let weights =
+                    load::<S, WIDTH>(simd, unsafe { weights.get_unchecked(weight..weight + length) });
                 for (index, sums) in sums.iter_mut().enumerate() {
                     let at = pixel + index * step;
                     // SAFETY: as above.

@@ -109,7 +109,8 @@ pub(crate) fn combine(
     to.split_rows(team, result, 4 * channels, |image, first_row, result| {
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
-                let of = |operand: &Operand<'_>| operand.grid.at(image, first_row + row, column) + operand.channel;
+                let of =
+                    |operand: &Operand<'_>| operand.grid.at(image, first_row + row, column) + operand.channel;
                 let target = record.get_mut(channel..channel + channels).unwrap_or_default();
                 let left = left.data.get(of(&left)..).unwrap_or_default();
                 let right = right.data.get(of(&right)..).unwrap_or_default();
@@ -136,7 +137,8 @@ pub(crate) fn interleave(
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
                 let at = from.at(image, first_row + row, column);
-                let source = |run: Run| x.get(at + run.start..at + run.start + run.length).unwrap_or_default();
+                let source =
+                    |run: Run| x.get(at + run.start..at + run.start + run.length).unwrap_or_default();
                 let target = record.get_mut(channel..channel + channels).unwrap_or_default();
                 let (pairs, rest) = target.as_chunks_mut::<2>();
                 for ((pair, first), second) in pairs.iter_mut().zip(source(first)).zip(source(second)) {
@@ -179,7 +181,9 @@ pub(crate) fn to_planes(x: &[f32], from: Grid, positions: &[usize], planes: &mut
         let Some(position) = positions.get(index % positions.len().max(1)) else { return };
         for (y, row) in plane.chunks_mut(from.width.max(1)).enumerate() {
             let source = x.get(from.at(image, y, 0) + position..).unwrap_or_default();
-            row.iter_mut().zip(source.iter().step_by(from.record.max(1))).for_each(|(slot, value)| *slot = *value);
+            row.iter_mut()
+                .zip(source.iter().step_by(from.record.max(1)))
+                .for_each(|(slot, value)| *slot = *value);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! and stride: nothing is unfolded, and a result can be written between others, which makes concatenation free.
 //! The generic kernels beside this folder are their reference.
 
+pub(crate) mod aligned;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;

@@ -18,7 +18,12 @@ pub(super) fn load<S: Simd, const COUNT: usize>(simd: S, floats: &[f32]) -> [S::
 
 /// Writes a function of registers, as far as there is room.
 #[inline(always)]
-pub(super) fn store<S: Simd>(simd: S, registers: &[S::f32s], activation: Option<Activation>, floats: &mut [f32]) {
+pub(super) fn store<S: Simd>(
+    simd: S,
+    registers: &[S::f32s],
+    activation: Option<Activation>,
+    floats: &mut [f32],
+) {
     let (whole, rest) = S::as_mut_simd_f32s(floats);
     for (slot, register) in whole.iter_mut().zip(registers) {
         *slot = activated(simd, activation, *register);

@@ -95,7 +95,8 @@ impl Team {
         if state & OPEN == 0 || is_taken {
             return false;
         }
-        let entered = self.state.compare_exchange(state, state + HELPER, Ordering::Acquire, Ordering::Relaxed);
+        let entered =
+            self.state.compare_exchange(state, state + HELPER, Ordering::Acquire, Ordering::Relaxed);
         if entered.is_ok() {
             let _leave = OnDrop(|| {
                 self.state.fetch_sub(HELPER, Ordering::Release);
@@ -129,7 +130,8 @@ impl Team {
         }
         // SAFETY: only the lifetime is changed. Nobody uses the reference after `close`, which runs before this
         // function is left, by a panic as well.
-        let job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(work) };
+        let job =
+            unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(work) };
         // SAFETY: the work before was closed and its helpers have left, so nobody reads the job.
         unsafe { *self.job.get() = Job(job) };
         self.next.store(0, Ordering::Relaxed);
@@ -149,7 +151,12 @@ impl Team {
 
     /// Calls `work` for parts of a slice with the number of the part and its floats.
     #[allow(unsafe_code)]
-    pub(crate) fn each_part(&self, floats: &mut [f32], parts: Parts, work: impl Fn(usize, &mut [f32]) + Sync) {
+    pub(crate) fn each_part(
+        &self,
+        floats: &mut [f32],
+        parts: Parts,
+        work: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
         let length = floats.len();
         let base = Base(floats.as_mut_ptr());
         self.each(parts.count(), &|part| {
@@ -236,7 +243,9 @@ mod tests {
                 Team::gather(|team| {
                     for round in 0..200 {
                         let parts = Parts::new(10, 3, [300, 290], 1 + round % 50);
-                        team.each_part(&mut floats, parts, |_, part| part.iter_mut().for_each(|float| *float += 1.0));
+                        team.each_part(&mut floats, parts, |_, part| {
+                            part.iter_mut().for_each(|float| *float += 1.0)
+                        });
                     }
                 });
             });
