@@ -23,7 +23,8 @@ fn difference(graph: &Graph, weights: &Weights) -> f32 {
     let mut plan = Plan::new(graph, weights).unwrap();
     let parameters = Parameters::frozen(graph, weights, DType::F32).unwrap();
     let executor = Executor::new(graph, &parameters, NormStatistics::Running);
-    let expected = executor.run(&Tensor::from_slice(&input, shape.as_slice(), &Device::Cpu).unwrap()).unwrap();
+    let expected =
+        executor.run(&Tensor::from_slice(&input, shape.as_slice(), &Device::Cpu).unwrap()).unwrap();
     // Twice, as buffers are used again.
     plan.run(&input).unwrap();
     plan.run(&input).unwrap();
