@@ -491,7 +491,7 @@ impl Compiler<'_> {
         };
         let flattened = is_flattening
             && self.view(value, x, |place| {
-                (place.form == Form::Map && place.is_dense()).then(|| place.as_points())
+                (place.form == Form::Map && place.grid.is_dense()).then(|| place.as_points())
             })?;
         if flattened { Ok(()) } else { self.reference(value, node) }
     }

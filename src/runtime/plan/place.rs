@@ -67,11 +67,6 @@ impl Place {
         (runs(&sorted), ranks)
     }
 
-    /// Whether the pixels of an image follow each other without a gap.
-    pub(super) fn is_dense(&self) -> bool {
-        self.grid.row == self.grid.width * self.grid.record
-    }
-
     /// The same pixels as points.
     pub(super) fn as_points(&self) -> Place {
         let Grid { height, width, row, .. } = self.grid;

@@ -97,7 +97,12 @@ impl Dense {
         (to, channel): (Grid, usize),
         epilogue: Epilogue<'_>,
     ) {
-        let [from, to] = if self.is_pointwise() { flat(from, to) } else { [from, to] };
+        let (mut from, mut to, mut epilogue) = (from, to, epilogue);
+        let grids = [Some(from), Some(to), epilogue.residual.map(|(_, grid, _)| grid)];
+        if self.is_pointwise() && grids.iter().flatten().all(Grid::is_dense) {
+            (from, to) = (from.flat(), to.flat());
+            epilogue.residual = epilogue.residual.map(|(other, grid, channel)| (other, grid.flat(), channel));
+        }
         to.split_rows(team, result, 2 * self.weights.floats().len(), |image, first_row, result| {
             let part = Part { dense: self, x, from, to, image, first_row, channel, epilogue };
             self.instructions.run(Task { part, result });
@@ -109,16 +114,6 @@ impl Dense {
         let Conv { kernel, stride, padding, .. } = self.conv;
         (kernel, stride, padding) == ([1; 2], [1; 2], [0; 2])
     }
-}
-
-/// Two pictures of one size as single columns of pixels, where rows follow each other without a gap, so that tiles
-/// need not end where rows do.
-fn flat(from: Grid, to: Grid) -> [Grid; 2] {
-    let grids = [from, to];
-    if grids.iter().any(|grid| grid.row != grid.width * grid.record) {
-        return grids;
-    }
-    grids.map(|grid| Grid { height: grid.pixels(), width: 1, row: grid.record, ..grid })
 }
 
 /// Taps and runs in the order of the packed weights. With a border, the taps of a row are one segment where all

@@ -55,6 +55,16 @@ impl Grid {
         self.height * self.width
     }
 
+    /// Whether rows follow each other without a gap.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.row == self.width * self.record
+    }
+
+    /// The pixels of dense rows as a single column.
+    pub(crate) fn flat(&self) -> Grid {
+        Grid { height: self.pixels(), width: 1, row: self.record, ..*self }
+    }
+
     /// Position of a pixel.
     pub(crate) fn at(&self, image: usize, y: usize, x: usize) -> usize {
         self.start + image * self.image + y * self.row + x * self.record
