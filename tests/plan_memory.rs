@@ -1,0 +1,40 @@
+//! What a plan allocates.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
+
+mod support;
+
+use peak_alloc::PeakAlloc;
+use port::graph::passes::fold_batch_norms;
+use port::models::{Form, preset};
+use port::runtime::Plan;
+use support::synthetic_weights;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Memory in use never rises above what it is between runs. The only test of this file, as all share the count.
+#[test]
+fn nothing_is_allocated_after_the_first_run() {
+    let graph = preset("nanodet-plus-m").unwrap().model().graph(Form::Inference, [2, 3, 96, 64]).unwrap();
+    let (folded, folding) = fold_batch_norms(&graph);
+    let mut plan = Plan::new(&folded, &folding.fold(&synthetic_weights(&graph)).unwrap()).unwrap();
+    let input = vec![0.5; 2 * 3 * 96 * 64];
+    let mut numbers: Vec<Vec<f32>> = folded.outputs().iter().map(|_| Vec::new()).collect();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    // Inside the pool: handing it work from outside takes memory of its own every few dozen times.
+    let (before, peak) = pool.install(|| {
+        let mut round = || {
+            plan.run(&input).unwrap();
+            for ((name, _), numbers) in folded.outputs().iter().zip(&mut numbers) {
+                plan.output(name, numbers).unwrap();
+            }
+        };
+        (0..3).for_each(|_| round());
+        MEMORY.reset_peak_usage();
+        let before = MEMORY.current_usage();
+        (0..50).for_each(|_| round());
+        (before, MEMORY.peak_usage())
+    });
+    assert_eq!(peak, before);
+}
