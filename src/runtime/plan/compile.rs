@@ -13,6 +13,7 @@ use crate::runtime::RuntimeError;
 use crate::runtime::kernels::channels_last::dense::{Dense, Layout};
 use crate::runtime::kernels::channels_last::depthwise::Depthwise;
 use crate::runtime::kernels::channels_last::instructions::Instructions;
+use crate::runtime::kernels::channels_last::norm::Groups;
 use crate::runtime::kernels::channels_last::{Grid, Run, runs};
 use crate::runtime::kernels::resample::Resample;
 use crate::runtime::parameters::Parameters;
@@ -122,6 +123,13 @@ impl Compiler<'_> {
                 }
                 None => self.activation(value, x, *activation)?,
             },
+            (Op::BatchNorm { epsilon, .. }, Some(x), _) if node.shape.len() == 4 => {
+                self.batch_norm(value, node, x, *epsilon)?;
+            }
+            (Op::Scale, Some(x), _) if node.shape.len() == 4 => self.scale(value, node, x)?,
+            (Op::GroupNorm { groups, epsilon }, Some(x), _) if node.shape.len() == 4 => {
+                self.group_norm(value, node, x, (*groups, *epsilon))?;
+            }
             (Op::Add, Some(left), Some(right)) => self.add(value, left, right)?,
             (Op::Multiply, Some(left), Some(right)) => self.multiply(value, left, right)?,
             (Op::Concat { axis }, ..) => self.concat(value, node, *axis)?,
@@ -328,12 +336,9 @@ impl Compiler<'_> {
     }
 
     fn kernel_and_bias(&self, node: &Node, conv: &Conv) -> Result<[Vec<f32>; 2], GraphError> {
-        let numbers = |at: usize| {
-            let parameter = node.parameters.get(at).and_then(|id| self.graph.parameter(*id));
-            parameter.map(|parameter| Ok(self.weights.of(parameter)?.data.clone())).transpose()
-        };
-        let bias: Option<Vec<f32>> = numbers(1)?;
-        Ok([numbers(0)?.unwrap_or_default(), bias.unwrap_or_else(|| vec![0.0; conv.out])])
+        let [kernel, mut bias] = self.numbers(node)?;
+        bias.resize(conv.out, 0.0);
+        Ok([kernel, bias])
     }
 
     /// A dense kernel for each group of channels.
@@ -365,7 +370,99 @@ impl Compiler<'_> {
         (0..conv.groups).map(group).collect()
     }
 
+    /// A batch norm that was not folded, with its running statistics.
+    fn batch_norm(&mut self, value: Value, node: &Node, x: Value, epsilon: f64) -> Result<(), RuntimeError> {
+        let [weight, bias, mean, variance] = self.numbers(node)?;
+        let scale =
+            |(weight, variance): (&f32, &f32)| f64::from(*weight) / (f64::from(*variance) + epsilon).sqrt();
+        let factors: Vec<f64> = weight.iter().zip(&variance).map(scale).collect();
+        let shift =
+            |((bias, mean), factor): ((&f32, &f32), &f64)| f64::from(*bias) - f64::from(*mean) * factor;
+        let shifts = bias.iter().zip(&mean).zip(&factors).map(shift).map(|shift| shift as f32).collect();
+        let factors = factors.into_iter().map(|factor| factor as f32).collect();
+        self.affine(value, x, [factors, shifts])
+    }
+
+    fn scale(&mut self, value: Value, node: &Node, x: Value) -> Result<(), RuntimeError> {
+        let [factor] = self.numbers(node)?;
+        let channels = node.shape.get(1).copied().unwrap_or(0);
+        let factor = factor.first().copied().unwrap_or(1.0);
+        self.affine(value, x, [vec![factor; channels], vec![0.0; channels]])
+    }
+
+    /// A factor and a shift for every channel: a depthwise convolution with a kernel of one tap.
+    fn affine(
+        &mut self,
+        value: Value,
+        x: Value,
+        [factors, shifts]: [Vec<f32>; 2],
+    ) -> Result<(), RuntimeError> {
+        let conv = Conv::depthwise(factors.len(), 1).biased();
+        let from = self.place(x)?;
+        let mut place = self.target(value, &[from.buffer]);
+        let first = place.positions.first().copied().unwrap_or(0);
+        let to = Part { buffer: place.buffer, grid: place.grid, channel: first };
+        let (kernel, ranks) = depthwise(&conv, &factors, &shifts, &from, None, self.instructions);
+        self.push(value, kernel, to);
+        place.positions = ranks.iter().map(|rank| first + rank).collect();
+        self.places.insert(value, place);
+        self.used(x);
+        Ok(())
+    }
+
+    fn group_norm(
+        &mut self,
+        value: Value,
+        node: &Node,
+        x: Value,
+        (groups, epsilon): (usize, f64),
+    ) -> Result<(), RuntimeError> {
+        let [weight, bias] = self.numbers(node)?;
+        let (place, channel) = self.ordered(x)?;
+        let (Grid { images, height, width, .. }, channels) = (place.grid, place.positions.len());
+        let mut scratch = |height| {
+            let grid = Grid::packed(images, [height, 1], 2 * channels);
+            Part { buffer: self.buffers.take(grid.end()), grid, channel: 0 }
+        };
+        let (moments, factors) = (scratch(height), scratch(1));
+        let from = Part { buffer: place.buffer, grid: place.grid, channel };
+        let target = self.target(value, &[from.buffer, factors.buffer]);
+        let first = target.positions.first().copied().unwrap_or(0);
+        let to = Part { buffer: target.buffer, grid: target.grid, channel: first };
+        let groups = Box::new(Groups { groups, epsilon, weight, bias });
+        self.push(value, Kernel::RowMoments { from, channels }, moments);
+        self.push(value, Kernel::Factors { moments, groups, width }, factors);
+        self.push(value, Kernel::Normalise { from, factors, channels, activation: None }, to);
+        self.buffers.release(moments.buffer);
+        self.buffers.release(factors.buffer);
+        self.places.insert(value, target);
+        self.used(x);
+        Ok(())
+    }
+
+    /// Numbers of the first parameters of a node.
+    fn numbers<const COUNT: usize>(&self, node: &Node) -> Result<[Vec<f32>; COUNT], GraphError> {
+        let mut all = std::array::from_fn(|_| Vec::new());
+        let parameters = node.parameters.iter().filter_map(|id| self.graph.parameter(*id));
+        for (slot, parameter) in all.iter_mut().zip(parameters) {
+            slot.clone_from(&self.weights.of(parameter)?.data);
+        }
+        Ok(all)
+    }
+
+    /// Applies a function in the step that has just computed its input, if nobody else wants that.
+    fn joined(&mut self, value: Value, x: Value, activation: Activation) -> Result<bool, RuntimeError> {
+        let last =
+            self.steps.last_mut().filter(|step| step.value == x && self.uses.get(x.index()) == Some(&1));
+        let Some(slot @ None) = last.and_then(|step| step.kernel.activation()) else { return Ok(false) };
+        *slot = Some(activation);
+        self.view(value, x, |place| Some(place.clone()))
+    }
+
     fn activation(&mut self, value: Value, x: Value, activation: Activation) -> Result<(), RuntimeError> {
+        if self.joined(value, x, activation)? {
+            return Ok(());
+        }
         let Some(4) = self.graph.node(value).map(|node| node.shape.len()) else {
             return match self.graph.node(value) {
                 Some(node) => self.reference(value, node),

@@ -8,6 +8,7 @@ use crate::runtime::kernels::channels_last::aligned::Aligned;
 use crate::runtime::kernels::channels_last::dense::{Dense, Epilogue};
 use crate::runtime::kernels::channels_last::depthwise::Depthwise;
 use crate::runtime::kernels::channels_last::elementwise::{Operand, combine, copy, from_planes, interleave};
+use crate::runtime::kernels::channels_last::norm::{Groups, normalise, row_moments};
 use crate::runtime::kernels::channels_last::resample::{Channels, max_pool, resample};
 use crate::runtime::kernels::channels_last::team::Team;
 use crate::runtime::kernels::channels_last::{Grid, Run};
@@ -68,6 +69,22 @@ pub(super) enum Kernel {
         right: Part,
         channels: usize,
     },
+    /// The first two steps of a group norm, of so many channels, and the last.
+    RowMoments {
+        from: Part,
+        channels: usize,
+    },
+    Factors {
+        moments: Part,
+        groups: Box<Groups>,
+        width: usize,
+    },
+    Normalise {
+        from: Part,
+        factors: Part,
+        channels: usize,
+        activation: Option<Activation>,
+    },
     MaxPool {
         pool: Pool,
         from: Part,
@@ -87,6 +104,16 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
+    /// Where a function of its result may be applied at once, if the kernel computes all of the result.
+    pub(super) fn activation(&mut self) -> Option<&mut Option<Activation>> {
+        match self {
+            Kernel::Depthwise { activation, .. }
+            | Kernel::Add { activation, .. }
+            | Kernel::Normalise { activation, .. } => Some(activation),
+            _ => None,
+        }
+    }
+
     /// Its name, for tables.
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -95,6 +122,7 @@ impl Kernel {
             Kernel::Copy { .. } | Kernel::Interleave { .. } => "copy",
             Kernel::Add { .. } => "add",
             Kernel::Multiply { .. } => "multiply",
+            Kernel::RowMoments { .. } | Kernel::Factors { .. } | Kernel::Normalise { .. } => "group norm",
             Kernel::MaxPool { .. } => "max pool",
             Kernel::Resample { .. } => "resample",
             Kernel::Reference { .. } => "reference executor",
@@ -177,6 +205,17 @@ impl Step {
             Kernel::Multiply { left, right, channels } => {
                 let [left, right] = [left, right].map(|part| operand(part, data(part)));
                 combine(team, left, right, result, (grid, channel, *channels), |a, b| a * b, None);
+            }
+            Kernel::RowMoments { from, channels } => {
+                row_moments(team, (data(from), from.grid, from.channel), *channels, (result, grid));
+            }
+            Kernel::Factors { moments, groups, width } => {
+                groups.factors(team, (data(moments), moments.grid), *width, (result, grid));
+            }
+            Kernel::Normalise { from, factors, channels, activation } => {
+                let (source, factors) =
+                    ((data(from), from.grid, from.channel), (data(factors), factors.grid));
+                normalise(team, source, factors, *channels, (result, grid, channel), *activation);
             }
             Kernel::MaxPool { pool, from, runs } => {
                 for (run, offset) in packed(runs) {

@@ -9,6 +9,7 @@ pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod instructions;
+pub(crate) mod norm;
 mod registers;
 pub(crate) mod resample;
 pub(crate) mod team;
