@@ -463,13 +463,13 @@ impl Compiler<'_> {
         if self.joined(value, x, activation)? {
             return Ok(());
         }
-        let Some(4) = self.graph.node(value).map(|node| node.shape.len()) else {
+        let from = self.place(x)?;
+        if !matches!(from.form, Form::Map | Form::ChannelsFirst) {
             return match self.graph.node(value) {
                 Some(node) => self.reference(value, node),
                 None => Ok(()),
             };
-        };
-        let from = self.place(x)?;
+        }
         self.sorted(value, x, &from, |from, runs| Kernel::Copy { from, runs, activation: Some(activation) });
         Ok(())
     }
@@ -483,7 +483,13 @@ impl Compiler<'_> {
         kernel: impl FnOnce(Part, Vec<Run>) -> Kernel,
     ) {
         let (runs, ranks) = from.sorted();
-        let mut place = self.target(value, &[from.buffer]);
+        let mut place = match (from.form, self.graph.node(value)) {
+            (Form::ChannelsFirst, Some(node)) => {
+                let buffer = self.buffers.take(node.shape.iter().product());
+                whole(buffer, Form::ChannelsFirst, &node.shape)
+            }
+            _ => self.target(value, &[from.buffer]),
+        };
         let first = place.positions.first().copied().unwrap_or(0);
         let to = Part { buffer: place.buffer, grid: place.grid, channel: first };
         let part = Part { buffer: from.buffer, grid: from.grid, channel: 0 };
@@ -615,8 +621,8 @@ impl Compiler<'_> {
     /// Parts that were written into their place stay there, others are copied.
     fn concat(&mut self, value: Value, node: &Node, axis: usize) -> Result<(), RuntimeError> {
         let parts = node.inputs.iter().map(|input| self.place(*input)).collect::<Result<Vec<_>, _>>()?;
-        let form = if axis == 1 { Form::Map } else { Form::ChannelsFirst };
-        let fits = matches!((axis, node.shape.len()), (1, 4) | (2, 3));
+        let form = if node.shape.len() == 4 { Form::Map } else { Form::ChannelsFirst };
+        let fits = matches!((axis, node.shape.len()), (1, 4) | (1 | 2, 3));
         if !fits || parts.iter().any(|part| part.form != form) {
             return self.reference(value, node);
         }
@@ -628,11 +634,11 @@ impl Compiler<'_> {
         let mut place = whole(buffer, form, &node.shape);
         let (mut offset, mut positions) = (0, Vec::new());
         for part in &parts {
-            let (to, count) = match form {
-                Form::Map => (Part { buffer, grid: place.grid, channel: offset }, part.positions.len()),
+            let (to, count) = match axis {
+                1 => (Part { buffer, grid: place.grid, channel: offset }, part.positions.len()),
                 _ => (points(&place, part, offset), part.grid.width),
             };
-            let is_there = part.buffer == buffer && part.grid == to.grid && self.lies_at(part, &to);
+            let is_there = part.buffer == buffer && part.grid == to.grid && lies_at(axis, part, &to);
             if is_there {
                 positions.extend(&part.positions);
             } else {
@@ -642,22 +648,12 @@ impl Compiler<'_> {
             }
             offset += count;
         }
-        if form == Form::Map {
+        if axis == 1 {
             place.positions = positions;
         }
         self.places.insert(value, place);
         node.inputs.iter().for_each(|input| self.used(*input));
         Ok(())
-    }
-
-    /// Whether the channels of a part are those of its place in a concatenation, in any order. Levels of points must
-    /// have theirs in order, as all levels share one.
-    fn lies_at(&self, part: &Place, to: &Part) -> bool {
-        let end = to.channel + part.positions.len();
-        match part.form {
-            Form::Map => part.positions.iter().all(|position| (to.channel..end).contains(position)),
-            _ => part.first_in_order() == Some(0),
-        }
     }
 
     /// By the reference executor.
@@ -721,6 +717,16 @@ fn points(whole: &Place, part: &Place, offset: usize) -> Part {
         ..whole.grid
     };
     Part { buffer: whole.buffer, grid, channel: 0 }
+}
+
+/// Whether the channels of a part are those of its place in a concatenation, in any order. Levels of points must have
+/// theirs in order, as all levels share one.
+fn lies_at(axis: usize, part: &Place, to: &Part) -> bool {
+    let end = to.channel + part.positions.len();
+    match axis {
+        1 => part.positions.iter().all(|position| (to.channel..end).contains(position)),
+        _ => part.first_in_order() == Some(0),
+    }
 }
 
 /// A copy of the channels at some positions, in their order.
