@@ -202,6 +202,27 @@ fn numbers_do_not_depend_on_the_number_of_threads() {
     }
 }
 
+/// No better instruction set is used than was asked for.
+#[test]
+fn the_environment_chooses_the_instruction_set() {
+    let shape = Shape {
+        shape: [1, 3, 32, 32],
+        channels: 1,
+        kernel: 1,
+        stride: 1,
+        dilation: 1,
+        activation: Activation::Relu,
+    };
+    let graph = shape.network();
+    let plan = Plan::new(&graph, &synthetic_weights(&graph)).unwrap();
+    match std::env::var("PORT_INSTRUCTIONS") {
+        Ok(asked) => {
+            assert!([asked.as_str(), "portable"].contains(&plan.instructions()), "{}", plan.instructions())
+        }
+        Err(_) => println!("{}", plan.instructions()),
+    }
+}
+
 /// Other tests of this file, each instruction set in a process of its own. One that the processor does not have is
 /// replaced by the portable one.
 #[test]
@@ -211,7 +232,9 @@ fn every_instruction_set_equals_the_reference_executor() {
     }
     for instructions in ["portable", "avx2", "avx512", "neon"] {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["nanodet_plus", "any_size", "threads"]).env("PORT_INSTRUCTIONS", instructions);
+        command
+            .args(["nanodet_plus", "any_size", "threads", "environment"])
+            .env("PORT_INSTRUCTIONS", instructions);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{instructions}: {}", String::from_utf8_lossy(&output.stdout));
     }

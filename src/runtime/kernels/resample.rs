@@ -76,9 +76,9 @@ impl Resample {
     }
 
     /// The rows and columns of the input that a position of the result is made of, with their weights.
-    pub(crate) fn taps(&self, row: usize, column: usize) -> (&[(usize, f64)], &[(usize, f64)]) {
+    pub(crate) fn taps(&self, row: usize, column: usize) -> [&[(usize, f64)]; 2] {
         let rows = self.rows.get(row).map_or(&[][..], Vec::as_slice);
-        (rows, self.columns.get(column).map_or(&[][..], Vec::as_slice))
+        [rows, self.columns.get(column).map_or(&[][..], Vec::as_slice)]
     }
 
     fn plane<T: Element>(&self, plane: &[T], width: usize, result: &mut [T]) {

@@ -180,16 +180,9 @@ impl Step {
             }
             Kernel::Depthwise { depthwise, from, runs, activation } => {
                 for (run, offset) in packed(runs) {
-                    let (to, channels) = ((grid, channel + offset), (offset, run.length));
-                    depthwise.run(
-                        team,
-                        data(from),
-                        (from.grid, run.start),
-                        result,
-                        to,
-                        channels,
-                        *activation,
-                    );
+                    let source = (data(from), from.grid, run.start);
+                    let target = (&mut *result, grid, channel + offset);
+                    depthwise.run(team, source, target, (offset, run.length), *activation);
                 }
             }
             Kernel::Copy { from, runs, activation } => {

@@ -47,10 +47,8 @@ impl Depthwise {
     pub(crate) fn run(
         &self,
         team: &Team,
-        x: &[f32],
-        (from, first): (Grid, usize),
-        result: &mut [f32],
-        (to, channel): (Grid, usize),
+        (x, from, first): (&[f32], Grid, usize),
+        (result, to, channel): (&mut [f32], Grid, usize),
         (offset, channels): (usize, usize),
         activation: Option<Activation>,
     ) {

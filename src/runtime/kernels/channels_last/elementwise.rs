@@ -45,7 +45,7 @@ fn exp(x: f32) -> f32 {
     /// Adding 1.5 * 2^23 leaves a rounded integer in the lowest bits.
     const ROUNDING: f32 = 12_582_912.0;
     /// ln(2) in two parts, the first with few digits, so that n times it is exact.
-    const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     let x = if x > LIMIT { LIMIT } else { x };
     let x = if x < -LIMIT { -LIMIT } else { x };
     let shifted = x * std::f32::consts::LOG2_E + ROUNDING;

@@ -107,7 +107,7 @@ impl Grid {
             threads => 4 * threads,
         };
         let balanced = (self.images * self.height).div_ceil(wanted);
-        let smallest = SMALLEST_TASK.div_ceil((self.width * operations_per_pixel).max(1));
+        let smallest = SMALLEST_TASK.div_ceil(self.width.saturating_mul(operations_per_pixel).max(1));
         balanced.max(smallest).clamp(1, self.height.max(1))
     }
 }
@@ -149,19 +149,18 @@ mod tests {
         let grid = Grid { start: 4, image: 30, ..Grid::packed(2, [3, 2], 4) };
         let mut buffer = vec![0.0; 64];
         Team::gather(|team| {
-            grid.split_rows(team, &mut buffer, usize::MAX / 2, |image, row, floats| {
-                let tag = (10 * image + row + 1) as f32;
-                floats.iter_mut().for_each(|float| *float = tag + (floats.len() / 8) as f32 / 10.0);
+            grid.split_rows(team, &mut buffer, 1_000_000, |image, first_row, floats| {
+                for (row, floats) in floats.chunks_mut(8).enumerate() {
+                    floats.iter_mut().for_each(|float| *float += (10 * image + first_row + row + 1) as f32);
+                }
             });
         });
         let expect = |at: usize| match at {
-            4..20 => 1.0,
-            20..28 => 3.0,
-            34..50 => 11.0,
-            50..58 => 13.0,
-            _ => 0.0,
+            4..28 => 1 + (at - 4) / 8,
+            34..58 => 11 + (at - 34) / 8,
+            _ => 0,
         };
-        assert_eq!(buffer, (0..64).map(expect).collect::<Vec<f32>>());
+        assert_eq!(buffer, (0..64).map(|at| expect(at) as f32).collect::<Vec<f32>>());
         assert_eq!(grid.end(), 58);
     }
 }

@@ -72,7 +72,7 @@ struct Weighted<'a>(&'a Resample);
 impl Window for Weighted<'_> {
     #[inline(always)]
     fn value<S: Simd>(self, simd: S, [row, column]: [usize; 2], source: Source<'_>) -> S::f32s {
-        let (rows, columns) = self.0.taps(row, column);
+        let [rows, columns] = self.0.taps(row, column);
         let mut sum = simd.splat_f32s(0.0);
         for (y, down) in rows {
             for (x, across) in columns {
