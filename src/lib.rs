@@ -5,6 +5,7 @@
 //! shows results to people, [`cli`] is the command. `docs/architecture.md` has the plan.
 
 pub mod annotations;
+pub mod bench;
 pub mod cli;
 pub mod data;
 pub mod detect;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// A room of `src/` and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("annotations", &[]),
     ("mapping", &[]),
     ("graph", &[]),
@@ -15,6 +15,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("detect", &["annotations", "graph", "models", "runtime"]),
     ("data", &["annotations", "detect"]),
     ("verify", &["graph", "models", "identify", "runtime", "detect"]),
+    ("bench", &["graph", "models", "runtime"]),
     ("eval", &["annotations"]),
     ("report", &[]),
     (
@@ -30,6 +31,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
             "verify",
             "data",
             "eval",
+            "bench",
             "report",
         ],
     ),

@@ -17,6 +17,7 @@ use serde_json::{Value as Json, json};
 use super::network::find_table;
 use super::pictures::pictures;
 use super::size::image_size;
+use super::threads::Threads;
 use super::{Report, Usage};
 use crate::annotations::Id;
 use crate::annotations::results::ResultEntry;
@@ -69,16 +70,12 @@ pub(super) struct Detect {
     /// which give category and image ids too
     #[arg(long)]
     names: Option<String>,
-    /// Threads to use; by default one for each core
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    threads: Threads,
     /// Print one JSON document
     #[arg(long)]
     pub(super) json: bool,
 }
-
-/// More threads than the machines have cores that this runs on.
-const MAX_THREADS: i64 = 512;
 
 pub(super) fn share(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
@@ -95,7 +92,7 @@ struct Seen {
 impl Detect {
     pub(super) fn run(&self) -> Result<Report> {
         let started = Instant::now();
-        self.limit_threads()?;
+        self.threads.limit()?;
         let files = pictures(&self.images)?;
         let drawings = self.drawings(&files)?;
         self.check_results(&files, &drawings)?;
@@ -138,11 +135,6 @@ impl Detect {
             return Err(Usage(message).into());
         }
         Ok(())
-    }
-
-    fn limit_threads(&self) -> Result<()> {
-        let Some(threads) = self.threads else { return Ok(()) };
-        Ok(rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global()?)
     }
 
     /// Where each drawn picture goes: under its own name, as JPEG, and never over a picture that is read.

@@ -2,6 +2,7 @@
 //!
 //! Exit codes are a contract: 0 done, 1 the answer is no, 2 bad usage, 3 bad input file or data.
 
+mod bench;
 mod convert;
 mod data;
 mod detect;
@@ -12,6 +13,7 @@ mod models;
 mod network;
 mod pictures;
 mod size;
+mod threads;
 mod verify;
 
 use std::io::{self, Write};
@@ -49,6 +51,8 @@ enum Command {
     Eval(eval::Eval),
     /// Count, check, convert or part data sets of COCO, Pascal VOC and YOLO
     Data(data::Data),
+    /// Measure how fast a network runs on this machine
+    Bench(bench::Bench),
     /// List, check or show the tables that relate the tensor names of other code bases to the networks'
     Mapping(mapping::Mapping),
 }
@@ -85,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Detect(command) => (command.json, command.run()),
         Command::Eval(command) => (command.json(), command.run()),
         Command::Data(command) => (command.json(), command.run()),
+        Command::Bench(command) => (command.json, command.run()),
         Command::Mapping(command) => (command.json(), command.run()),
     };
     let (text, code) = match outcome {

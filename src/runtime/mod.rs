@@ -17,6 +17,7 @@ mod tensors;
 
 pub use element::Element;
 pub use executor::{Executor, NormStatistics, Outputs, Run, RuntimeError, plain};
+pub use kernels::channels_last::peak::peak_flops;
 pub use parameters::Parameters;
 pub use plan::Plan;
 pub use tensors::{array_tensor, image_tensor, to_array, to_f64};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
 
+mod bench;
 mod convert;
 mod data;
 mod detect;

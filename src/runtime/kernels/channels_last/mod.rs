@@ -10,6 +10,7 @@ pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod instructions;
 pub(crate) mod norm;
+pub(crate) mod peak;
 mod registers;
 pub(crate) mod resample;
 pub(crate) mod team;

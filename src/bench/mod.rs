@@ -1,0 +1,15 @@
+//! How fast a network runs on this machine.
+//!
+//! - [`measure`] runs a network's plan and gives a [`Measurement`];
+//! - [`Measurement::doubts`] says what in it cannot be;
+//! - [`Profile`] is the time of operators and modules.
+
+mod measurement;
+mod memory;
+mod profile;
+mod quantiles;
+
+pub use measurement::{Measurement, Settings, measure};
+pub use memory::peak_memory;
+pub use profile::{Profile, Share};
+pub use quantiles::Quantiles;
