@@ -112,7 +112,7 @@ fn text(description: &str, found: &Measurement) -> Result<String> {
     let mut text = format!("{description}\n");
     writeln!(
         text,
-        "input {images}x{channels}x{height}x{width}, {}, {}, {} rounds\n",
+        "input {images}x{channels}x{height}x{width}, {}, {}, {} rounds",
         plural(found.threads, "thread"),
         found.instructions,
         found.rounds
