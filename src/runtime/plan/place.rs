@@ -89,10 +89,15 @@ impl Place {
     }
 
     fn read_points(&self, buffer: &[f32], result: &mut [f32]) {
-        let channels = self.positions.len().max(1);
+        let (channels, width) = (self.positions.len().max(1), self.grid.width.max(1));
+        let together = self.first_in_order();
         for (index, target) in result.chunks_mut(channels).enumerate() {
-            let width = self.grid.width.max(1);
             let record = buffer.get(self.grid.at(index / width, 0, index % width)..).unwrap_or_default();
+            let whole = together.and_then(|first| record.get(first..first + target.len()));
+            if let Some(whole) = whole {
+                target.copy_from_slice(whole);
+                continue;
+            }
             for (slot, position) in target.iter_mut().zip(&self.positions) {
                 *slot = record.get(*position).copied().unwrap_or_default();
             }
