@@ -5,7 +5,7 @@
 mod support;
 
 use peak_alloc::PeakAlloc;
-use port::graph::passes::fold_batch_norms;
+use port::graph::passes::deploy;
 use port::models::{Form, preset};
 use port::runtime::Plan;
 use support::synthetic_weights;
@@ -17,16 +17,16 @@ static MEMORY: PeakAlloc = PeakAlloc;
 #[test]
 fn nothing_is_allocated_after_the_first_run() {
     let graph = preset("nanodet-plus-m").unwrap().model().graph(Form::Inference, [2, 3, 96, 64]).unwrap();
-    let (folded, folding) = fold_batch_norms(&graph);
-    let mut plan = Plan::new(&folded, &folding.fold(&synthetic_weights(&graph)).unwrap()).unwrap();
+    let (deployed, deployment) = deploy(&graph);
+    let mut plan = Plan::new(&deployed, &deployment.apply(&synthetic_weights(&graph)).unwrap()).unwrap();
     let input = vec![0.5; 2 * 3 * 96 * 64];
-    let mut numbers: Vec<Vec<f32>> = folded.outputs().iter().map(|_| Vec::new()).collect();
+    let mut numbers: Vec<Vec<f32>> = deployed.outputs().iter().map(|_| Vec::new()).collect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     // Inside the pool: handing it work from outside takes memory of its own every few dozen times.
     let (before, peak) = pool.install(|| {
         let mut round = || {
             plan.run(&input).unwrap();
-            for ((name, _), numbers) in folded.outputs().iter().zip(&mut numbers) {
+            for ((name, _), numbers) in deployed.outputs().iter().zip(&mut numbers) {
                 plan.output(name, numbers).unwrap();
             }
         };
