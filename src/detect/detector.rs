@@ -1,10 +1,8 @@
 //! A network with everything around it: a picture in, detections out.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
-use candle_core::DType;
 use image::RgbImage;
 use rayon::prelude::*;
 
@@ -13,16 +11,15 @@ use super::{Detection, Error, Placement, decode, detections, preprocess};
 use crate::graph::passes::{Deployment, deploy};
 use crate::graph::{Graph, Weights};
 use crate::models::{DetectorFacts, Form, Model, Resize};
-use crate::runtime::{Executor, NormStatistics, Parameters, RuntimeError, image_tensor};
+use crate::runtime::{Plans, RuntimeError};
 
 /// A detector that is ready to run, on one picture or on several at a time.
 #[derive(Debug)]
 pub struct Detector {
     model: Model,
     facts: DetectorFacts,
-    /// The network for shapes of input that were needed lately; they share the parameters.
-    graphs: BTreeMap<[usize; 4], Graph>,
-    parameters: Parameters,
+    /// The network for shapes of input that were needed lately.
+    plans: Plans,
     timings: Timings,
 }
 
@@ -52,9 +49,9 @@ impl Detector {
         let shape = Placement::new(&facts.preprocessing, size).input.batch(1);
         let (graph, deployment) = deployed(model, shape)?;
         let weights = deployment.apply(weights).map_err(RuntimeError::from)?;
-        let parameters = Parameters::frozen(&graph, &weights, DType::F32)?;
-        let (model, graphs) = (model.clone(), BTreeMap::from([(shape, graph)]));
-        Ok(Detector { model, facts, graphs, parameters, timings: Timings::default() })
+        let mut plans = Plans::new(weights);
+        plans.of_shape(&shape, || Ok(graph))?;
+        Ok(Detector { model: model.clone(), facts, plans, timings: Timings::default() })
     }
 
     /// The detections in a picture, the best first, in its pixels.
@@ -100,7 +97,7 @@ impl Detector {
         let chosen = group.par_iter().filter_map(|(index, _)| pictures.get(*index));
         let inputs: Vec<Vec<f32>> = chosen.map(|picture| preprocess(picture, &facts.preprocessing)).collect();
         self.timings.preprocessing += lap(&mut watch);
-        let output = self.run(input.batch(group.len()), inputs.concat())?;
+        let output = self.run(input.batch(group.len()), &inputs.concat())?;
         if output.iter().any(|value| !value.is_finite()) {
             return Err(Error::NotFinite);
         }
@@ -116,19 +113,12 @@ impl Detector {
         detections
     }
 
-    fn run(&mut self, shape: [usize; 4], input: Vec<f32>) -> Result<Vec<f32>, RuntimeError> {
-        let input = image_tensor(input, shape)?;
-        if self.graphs.len() >= MAX_GRAPHS && !self.graphs.contains_key(&shape) {
-            self.graphs.clear();
-        }
-        let graph = match self.graphs.entry(shape) {
-            Entry::Occupied(written) => written.into_mut(),
-            Entry::Vacant(free) => free.insert(deployed(&self.model, shape)?.0),
-        };
-        let executor = Executor::new(graph, &self.parameters, NormStatistics::Running);
-        let outputs = executor.run(&input)?;
-        let preds = outputs.get(OUTPUT).map(|preds| preds.flatten_all()?.to_vec1());
-        Ok(preds.transpose()?.unwrap_or_default())
+    fn run(&mut self, shape: [usize; 4], input: &[f32]) -> Result<Vec<f32>, RuntimeError> {
+        let plan = self.plans.of_shape(&shape, || Ok(deployed(&self.model, shape)?.0))?;
+        plan.run(input)?;
+        let mut output = Vec::new();
+        plan.output(OUTPUT, &mut output);
+        Ok(output)
     }
 
     /// What belongs to the detector beside its network.
@@ -146,9 +136,6 @@ impl Detector {
 fn deployed(model: &Model, shape: [usize; 4]) -> Result<(Graph, Deployment), RuntimeError> {
     Ok(deploy(&model.graph(Form::Inference, shape)?))
 }
-
-/// Networks that are kept for shapes of input.
-const MAX_GRAPHS: usize = 16;
 
 /// The name of the network's output that [`decode`] reads.
 const OUTPUT: &str = "preds";

@@ -2,6 +2,7 @@
 //!
 //! - [`Executor`] interprets the nodes with candle tensors and candle's autograd: the reference for everything
 //!   faster, for f32 and f64, with an observer of every value;
+//! - [`Plan`] runs a graph in f32 as fast as possible, [`Plans`] a network for inputs of several shapes;
 //! - [`Parameters`] are the tensors of a graph's parameters, frozen or trainable;
 //! - `kernels` hold the arithmetic on slices, each file an operator with its derivative; `kernel` makes candle
 //!   operations of them. candle's own pooling, resizing, softmax and convolution have wrong, missing or slow
@@ -19,5 +20,5 @@ pub use element::Element;
 pub use executor::{Executor, NormStatistics, Outputs, Run, RuntimeError, plain};
 pub use kernels::channels_last::peak::peak_flops;
 pub use parameters::Parameters;
-pub use plan::Plan;
-pub use tensors::{array_tensor, image_tensor, to_array, to_f64};
+pub use plan::{Plan, Plans};
+pub use tensors::{array_tensor, to_array, to_f64};

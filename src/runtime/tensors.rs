@@ -4,14 +4,6 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::graph::Array;
 
-/// A tensor of a shape `[N, 3, H, W]` of the numbers of N images, one after another, each channel by channel.
-///
-/// # Errors
-/// Numbers that do not fill the shape.
-pub fn image_tensor(data: Vec<f32>, shape: [usize; 4]) -> Result<Tensor> {
-    Tensor::from_vec(data, &shape[..], &Device::Cpu)
-}
-
 /// A tensor of an array's numbers in `dtype`.
 ///
 /// # Errors

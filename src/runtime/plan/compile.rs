@@ -1,10 +1,12 @@
 //! From a graph to steps.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use candle_core::DType;
 
 use super::buffers::Buffers;
+use super::packed::Packed;
 use super::place::{Form, Place};
 use super::step::{Kernel, Part, Reference, Step};
 use super::{Output, Plan};
@@ -18,16 +20,13 @@ use crate::runtime::kernels::channels_last::{Grid, Run, runs};
 use crate::runtime::kernels::resample::Resample;
 use crate::runtime::parameters::Parameters;
 
-/// Compiles a graph for its input shape.
-pub(super) fn compile(
-    graph: &Graph,
-    weights: &Weights,
-    instructions: Instructions,
-) -> Result<Plan, RuntimeError> {
+/// Compiles a graph for its input shape; the plan has no memory yet.
+pub(super) fn compile(graph: &Graph, weights: &Weights, packed: &mut Packed) -> Result<Plan, RuntimeError> {
     let mut compiler = Compiler {
         graph,
         weights,
-        instructions,
+        packed,
+        instructions: Instructions::get(),
         uses: graph.uses(),
         users: users(graph),
         targets: targets(graph),
@@ -95,6 +94,7 @@ struct Waiting {
 struct Compiler<'a> {
     graph: &'a Graph,
     weights: &'a Weights,
+    packed: &'a mut Packed,
     instructions: Instructions,
     /// How often each value is still to be used.
     uses: Vec<usize>,
@@ -322,10 +322,14 @@ impl Compiler<'_> {
             place.positions = ranks.iter().map(|rank| first + rank).collect();
             self.push(value, kernel, to);
         } else {
-            let groups = self.groups(conv, [&kernel, &bias], &from, residual_part, activation);
+            let groups = self.groups(node, conv, [&kernel, &bias], &from);
+            let from = Part { buffer: from.buffer, grid: from.grid, channel: 0 };
             let out = conv.out / conv.groups;
-            let part = |group| Part { channel: first + group * out, ..to };
-            groups.into_iter().enumerate().for_each(|(at, kernel)| self.push(value, kernel, part(at)));
+            for (group, dense) in groups.into_iter().enumerate() {
+                let part = |part: Part| Part { channel: part.channel + group * out, ..part };
+                let residual = residual_part.map(part);
+                self.push(value, Kernel::Dense { dense, from, residual, activation }, part(to));
+            }
         }
         self.places.insert(value, place);
         self.used(x);
@@ -341,31 +345,29 @@ impl Compiler<'_> {
         Ok([kernel, bias])
     }
 
-    /// A dense kernel for each group of channels.
+    /// Packed weights for each group of channels.
     fn groups(
-        &self,
+        &mut self,
+        node: &Node,
         conv: &Conv,
         [kernel, bias]: [&[f32]; 2],
         from: &Place,
-        residual: Option<Part>,
-        activation: Option<Activation>,
-    ) -> Vec<Kernel> {
+    ) -> Vec<Arc<Dense>> {
         let (out, channels) = (conv.out / conv.groups, from.positions.len() / conv.groups);
         let floats = kernel.len() / conv.groups;
         let own = Conv { out, groups: 1, ..*conv };
         let padding = conv.padding.into_iter().max().unwrap_or(0);
         let is_bordered = padding > 0 && from.grid.border >= padding;
+        let instructions = self.instructions;
         let group = |group: usize| {
             let part = |all: &'_ [f32], each: usize| {
                 all.iter().skip(group * each).take(each).copied().collect::<Vec<_>>()
             };
-            let positions: Vec<usize> =
-                from.positions.iter().skip(group * channels).take(channels).copied().collect();
-            let layout = Layout { positions: &positions, record: from.grid.record, is_bordered };
-            let dense = Dense::new(own, &part(kernel, floats), &part(bias, out), &layout, self.instructions);
-            let residual = residual.map(|part| Part { channel: part.channel + group * out, ..part });
-            let from = Part { buffer: from.buffer, grid: from.grid, channel: 0 };
-            Kernel::Dense { dense: Box::new(dense), from, residual, activation }
+            let positions = from.positions.iter().skip(group * channels).take(channels).copied().collect();
+            let layout = Layout { positions, record: from.grid.record, is_bordered };
+            self.packed.dense(node, group, layout, |layout| {
+                Dense::new(own, &part(kernel, floats), &part(bias, out), layout, instructions)
+            })
         };
         (0..conv.groups).map(group).collect()
     }
@@ -688,7 +690,8 @@ impl Compiler<'_> {
         let reference = Reference { graph: self.graph.clone(), parameters };
         Ok(Plan {
             steps: self.steps,
-            buffers: self.buffers.allocate(),
+            sizes: self.buffers.sizes(),
+            buffers: Vec::new(),
             input,
             input_shape,
             outputs,

@@ -8,12 +8,16 @@
 
 mod buffers;
 mod compile;
+mod packed;
 mod place;
+mod plans;
 mod step;
 
 use std::time::{Duration, Instant};
 
+use self::packed::Packed;
 use self::place::Place;
+pub use self::plans::Plans;
 use self::step::{Reference, Step};
 use super::RuntimeError;
 use super::kernels::channels_last::aligned::Aligned;
@@ -26,12 +30,17 @@ use crate::graph::{Graph, Weights};
 #[derive(Debug)]
 pub struct Plan {
     steps: Vec<Step>,
-    buffers: Vec<Aligned>,
+    /// Floats that each buffer needs.
+    sizes: Vec<usize>,
+    buffers: Memory,
     input: Place,
     input_shape: Vec<usize>,
     outputs: Vec<Output>,
     reference: Reference,
 }
+
+/// Buffers, in which values lie one after another.
+type Memory = Vec<Aligned>;
 
 #[derive(Debug)]
 struct Output {
@@ -46,7 +55,26 @@ impl Plan {
     /// # Errors
     /// Weights that do not fit.
     pub fn new(graph: &Graph, weights: &Weights) -> Result<Plan, RuntimeError> {
-        compile::compile(graph, weights, Instructions::get())
+        let mut plan = compile::compile(graph, weights, &mut Packed::default())?;
+        plan.take_memory(Memory::new());
+        Ok(plan)
+    }
+
+    /// Takes over what another plan has worked in, and more where that is not enough.
+    fn take_memory(&mut self, memory: Memory) {
+        self.buffers = memory;
+        let count = self.sizes.len().max(self.buffers.len());
+        self.buffers.resize_with(count, Aligned::default);
+        for (buffer, size) in self.buffers.iter_mut().zip(&self.sizes) {
+            if buffer.floats().len() < *size {
+                *buffer = Aligned::default();
+                *buffer = Aligned::zeros(*size);
+            }
+        }
+        // The border around the input is read and never written.
+        if let Some(buffer) = self.buffers.get_mut(self.input.buffer) {
+            buffer.floats_mut().fill(0.0);
+        }
     }
 
     /// Shape of the input, `[N, C, H, W]`.

@@ -1,5 +1,7 @@
 //! What a plan does, one kernel after another.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 
 use super::place::{Form, Place};
@@ -37,7 +39,7 @@ pub(super) struct Step {
 #[derive(Debug)]
 pub(super) enum Kernel {
     Dense {
-        dense: Box<Dense>,
+        dense: Arc<Dense>,
         from: Part,
         residual: Option<Part>,
         activation: Option<Activation>,

@@ -54,10 +54,10 @@ pub(crate) struct Epilogue<'a> {
 }
 
 /// Where the input of a convolution has its channels.
-#[derive(Debug, Clone)]
-pub(crate) struct Layout<'a> {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Layout {
     /// Position of each channel in a record.
-    pub(crate) positions: &'a [usize],
+    pub(crate) positions: Vec<usize>,
     /// Floats in a record.
     pub(crate) record: usize,
     /// Whether the picture has a border of zeros that is as wide as the padding.
@@ -70,7 +70,7 @@ impl Dense {
         conv: Conv,
         kernel: &[f32],
         bias: &[f32],
-        layout: &Layout<'_>,
+        layout: &Layout,
         instructions: Instructions,
     ) -> Dense {
         let mut order: Vec<usize> = (0..layout.positions.len()).collect();
@@ -118,7 +118,7 @@ impl Dense {
 
 /// Taps and runs in the order of the packed weights. With a border, the taps of a row are one segment where all
 /// of a record is input.
-fn segments(conv: &Conv, runs: &[Run], layout: &Layout<'_>) -> Vec<Segment> {
+fn segments(conv: &Conv, runs: &[Run], layout: &Layout) -> Vec<Segment> {
     let [height, width] = conv.kernel;
     let whole = [Run { start: 0, length: layout.record }];
     if layout.is_bordered && runs == whole && conv.dilation == [1; 2] {

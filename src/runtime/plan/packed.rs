@@ -1,0 +1,40 @@
+//! Weights in the order in which kernels read them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::graph::{Node, ParameterId};
+use crate::runtime::kernels::channels_last::dense::{Dense, Layout};
+
+/// Packed weights, which plans of one network for several input shapes share.
+#[derive(Debug, Default)]
+pub(super) struct Packed {
+    dense: HashMap<Key, Arc<Dense>>,
+}
+
+/// What packed weights depend on.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    parameters: Vec<ParameterId>,
+    group: usize,
+    layout: Layout,
+}
+
+impl Packed {
+    /// Those of a group of a node's channels, packed now if they were not yet.
+    pub(super) fn dense(
+        &mut self,
+        node: &Node,
+        group: usize,
+        layout: Layout,
+        pack: impl FnOnce(&Layout) -> Dense,
+    ) -> Arc<Dense> {
+        let key = Key { parameters: node.parameters.clone(), group, layout };
+        if let Some(dense) = self.dense.get(&key) {
+            return Arc::clone(dense);
+        }
+        let dense = Arc::new(pack(&key.layout));
+        self.dense.insert(key, Arc::clone(&dense));
+        dense
+    }
+}
