@@ -9,7 +9,7 @@ use std::process::Command;
 
 use candle_core::{DType, Device, Tensor};
 use port::graph::passes::deploy;
-use port::graph::{Activation, Conv, Graph, Pool, ResizeMode, Weights};
+use port::graph::{Activation, Conv, DeformConv, Graph, Pool, ResizeMode, Weights};
 use port::models::gfocal_v2::GFocalV2;
 use port::models::gold_yolo::GoldYolo;
 use port::models::{Block, Deformable, Form, Fpn, Model, ResNet, preset};
@@ -120,6 +120,47 @@ fn small_networks_equal_the_reference_executor() {
         let network = Model::from(gfocal(block, modulated));
         check("GFocalV2", &network.graph(Form::Inference, shape).unwrap());
     }
+}
+
+/// What has no pixels: attention, distributions; and a kernel whose taps are moved.
+#[test]
+fn small_row_major_parts_equal_the_reference_executor() {
+    const CHANNELS: usize = 18;
+    let graph = Graph::write([2, 3, 37, 51], |net, x| {
+        let x = net.conv("stem", x, Conv::same(CHANNELS, 3).biased());
+        let pooled = net.adaptive_average_pool(x, [5, 7]);
+        let keys = net.reshape(pooled, &[2, 2, CHANNELS / 2, 35]);
+        let queries = net.transpose(keys, &[0, 1, 3, 2]);
+        let scores = net.matmul(queries, keys);
+        let shares = net.softmax(scores, 3);
+        let mixed = net.matmul(shares, queries);
+        let doubled = net.add(mixed, mixed);
+        let mixed = net.transpose(doubled, &[0, 1, 3, 2]);
+        let mixed = net.reshape(mixed, &[2, CHANNELS, 5, 7]);
+        let mixed = net.activation(mixed, Activation::Relu6);
+        let mixed = net.conv("mixed", mixed, Conv::pointwise(3));
+        net.output("mixed", mixed);
+
+        let sides = net.reshape(x, &[2, 2, CHANNELS / 2, 37, 51]);
+        let sides = net.softmax(sides, 2);
+        let largest = net.top_k(sides, 2, 3);
+        let mean = net.mean(largest, 2);
+        let first = net.slice(sides, 2, 1, 2);
+        let all = net.concat_along(2, &[largest, mean, first]);
+        let all = net.reshape(all, &[2, 12, 37, 51]);
+        let quality = net.conv("quality", all, Conv::pointwise(1));
+        let quality = net.activation(quality, Activation::Sigmoid);
+        let weighted = net.multiply(x, quality);
+        net.output("weighted", weighted);
+
+        let conv = DeformConv { conv: Conv { groups: 3, ..Conv::same(12, 3).stride(2) }, offset_groups: 2 };
+        let offsets = net.conv("offsets", x, Conv::same(conv.offsets(), 3).stride(2));
+        let masks = net.conv("masks", x, Conv::same(conv.masks(), 3).stride(2));
+        let deformed = net.module("deformed", |net| net.deform_conv(x, offsets, Some(masks), conv));
+        let deformed = net.activation(deformed, Activation::Silu);
+        net.output("deformed", deformed);
+    });
+    check("row-major parts", &graph.unwrap());
 }
 
 /// What a random network is made of.

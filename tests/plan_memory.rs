@@ -5,6 +5,7 @@
 mod support;
 
 use peak_alloc::PeakAlloc;
+use port::graph::Graph;
 use port::graph::passes::deploy;
 use port::models::{Form, preset};
 use port::runtime::Plan;
@@ -16,25 +17,31 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// Memory in use never rises above what it is between runs. The only test of this file, as all share the count.
 #[test]
 fn nothing_is_allocated_after_the_first_run() {
-    let graph = preset("nanodet-plus-m").unwrap().model().graph(Form::Inference, [2, 3, 96, 64]).unwrap();
-    let (deployed, deployment) = deploy(&graph);
-    let mut plan = Plan::new(&deployed, &deployment.apply(&synthetic_weights(&graph)).unwrap()).unwrap();
-    let input = vec![0.5; 2 * 3 * 96 * 64];
-    let mut numbers: Vec<Vec<f32>> = deployed.outputs().iter().map(|_| Vec::new()).collect();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     // Inside the pool: handing it work from outside takes memory of its own every few dozen times.
-    let (before, peak) = pool.install(|| {
-        let mut round = || {
-            plan.run(&input).unwrap();
-            for ((name, _), numbers) in deployed.outputs().iter().zip(&mut numbers) {
-                plan.output(name, numbers).unwrap();
-            }
-        };
-        (0..3).for_each(|_| round());
-        MEMORY.reset_peak_usage();
-        let before = MEMORY.current_usage();
-        (0..50).for_each(|_| round());
-        (before, MEMORY.peak_usage())
-    });
-    assert_eq!(peak, before);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    for (name, rounds) in [("nanodet-plus-m", 50), ("gold-yolo-n", 10), ("gfocal-r50-fpn", 5)] {
+        let graph = preset(name).unwrap().model().graph(Form::Inference, [2, 3, 96, 64]).unwrap();
+        let (deployed, deployment) = deploy(&graph);
+        let mut plan = Plan::new(&deployed, &deployment.apply(&synthetic_weights(&graph)).unwrap()).unwrap();
+        assert_eq!(plan.without_kernel().collect::<Vec<_>>(), [""; 0], "{name}");
+        let (before, peak) = pool.install(|| usage(&mut plan, &deployed, rounds));
+        assert_eq!(peak, before, "{name}");
+    }
+}
+
+/// Memory in use before some rounds and its peak in them.
+fn usage(plan: &mut Plan, graph: &Graph, rounds: usize) -> (usize, usize) {
+    let input = vec![0.5; plan.input_shape().iter().product()];
+    let mut numbers: Vec<Vec<f32>> = graph.outputs().iter().map(|_| Vec::new()).collect();
+    let mut round = || {
+        plan.run(&input).unwrap();
+        for ((name, _), numbers) in graph.outputs().iter().zip(&mut numbers) {
+            plan.output(name, numbers).unwrap();
+        }
+    };
+    (0..3).for_each(|_| round());
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
+    (0..rounds).for_each(|_| round());
+    (before, MEMORY.peak_usage())
 }

@@ -21,29 +21,25 @@ pub(super) enum Form {
 pub(super) struct Place {
     pub(super) buffer: usize,
     pub(super) form: Form,
-    /// Its pixels; points are a single row of them, and a plain value is a row of pixels with one channel.
+    /// Its pixels. Points are a single row of them, and along the last axis of a plain value lie channels.
     pub(super) grid: Grid,
     /// Position of each channel in a record.
     pub(super) positions: Vec<usize>,
 }
 
 impl Place {
-    /// A value in a buffer of its own.
-    pub(super) fn packed(buffer: usize, shape: &[usize]) -> Place {
-        match *shape {
-            [images, channels, height, width] => Place {
-                buffer,
-                form: Form::Map,
-                grid: Grid::packed(images, [height, width], channels),
-                positions: (0..channels).collect(),
-            },
-            _ => Place {
-                buffer,
-                form: Form::Plain,
-                grid: Grid::packed(1, [1, shape.iter().product()], 1),
-                positions: vec![0],
-            },
-        }
+    /// A value `[N, C, H, W]` in a buffer of its own, the channels of a pixel together.
+    pub(super) fn map(buffer: usize, shape: &[usize]) -> Option<Place> {
+        let [images, channels, height, width] = *shape else { return None };
+        let grid = Grid::packed(images, [height, width], channels);
+        Some(Place { buffer, form: Form::Map, grid, positions: (0..channels).collect() })
+    }
+
+    /// A row-major value in a buffer of its own.
+    pub(super) fn plain(buffer: usize, shape: &[usize]) -> Place {
+        let (last, outer) = shape.split_last().unwrap_or((&1, &[]));
+        let grid = Grid::packed(1, [outer.iter().product(), 1], *last);
+        Place { buffer, form: Form::Plain, grid, positions: (0..*last).collect() }
     }
 
     /// The position of the first channel, if the others follow in order.

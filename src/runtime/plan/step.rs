@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::place::{Form, Place};
+use super::place::Place;
 use crate::graph::{Activation, Graph, Pool, Value};
 use crate::runtime::kernels::channels_last::aligned::Aligned;
+use crate::runtime::kernels::channels_last::axis::{Along, Axis};
+use crate::runtime::kernels::channels_last::deformed::Samples;
 use crate::runtime::kernels::channels_last::dense::{Dense, Epilogue};
 use crate::runtime::kernels::channels_last::depthwise::Depthwise;
-use crate::runtime::kernels::channels_last::elementwise::{Operand, combine, copy, from_planes, interleave};
+use crate::runtime::kernels::channels_last::elementwise::{
+    Operand, combine, copy, from_planes, interleave, unpack, weigh,
+};
 use crate::runtime::kernels::channels_last::norm::{Groups, normalise, row_moments};
+use crate::runtime::kernels::channels_last::order::Order;
+use crate::runtime::kernels::channels_last::product::product;
 use crate::runtime::kernels::channels_last::resample::{Channels, max_pool, resample};
 use crate::runtime::kernels::channels_last::team::Team;
 use crate::runtime::kernels::channels_last::{Grid, Run};
@@ -70,6 +76,8 @@ pub(super) enum Kernel {
         left: Part,
         right: Part,
         channels: usize,
+        /// Whether the right side has one channel, a factor for all on the left.
+        is_shared: bool,
     },
     /// The first two steps of a group norm, of so many channels, and the last.
     RowMoments {
@@ -97,11 +105,44 @@ pub(super) enum Kernel {
         from: Part,
         runs: Vec<Run>,
     },
+    /// What a deformable convolution reads in an image.
+    Sample {
+        samples: Samples,
+        x: Part,
+        offsets: Part,
+        masks: Option<Part>,
+    },
+    /// Pixels from a row-major buffer.
+    Pack {
+        from: usize,
+        positions: Vec<usize>,
+    },
+    /// Pixels laid out row-major.
+    Unpack {
+        from: Part,
+        positions: Vec<usize>,
+    },
+    /// Sums or orders along an axis of a row-major buffer.
+    Along {
+        along: Along,
+        from: usize,
+        axis: Axis,
+    },
+    /// Axes of a row-major buffer in another order.
+    Transpose {
+        from: usize,
+        order: Order,
+    },
+    /// Matrix products of row-major buffers.
+    Product {
+        left: usize,
+        right: usize,
+        inner: usize,
+    },
     /// Everything that has no kernel here yet, by the reference executor.
     Reference {
         value: Value,
         inputs: Vec<Place>,
-        place: Place,
     },
 }
 
@@ -122,6 +163,12 @@ impl Kernel {
             Kernel::Dense { .. } => "convolution",
             Kernel::Depthwise { .. } => "depthwise convolution",
             Kernel::Copy { .. } | Kernel::Interleave { .. } => "copy",
+            Kernel::Sample { .. } => "deformed samples",
+            Kernel::Pack { .. } | Kernel::Unpack { .. } | Kernel::Transpose { .. } => "transpose",
+            Kernel::Along { along: Along::Softmax, .. } => "softmax",
+            Kernel::Along { along: Along::TopK(_), .. } => "top k",
+            Kernel::Along { along: Along::Mean, .. } => "mean",
+            Kernel::Product { .. } => "matrix product",
             Kernel::Add { .. } => "add",
             Kernel::Multiply { .. } => "multiply",
             Kernel::RowMoments { .. } | Kernel::Factors { .. } | Kernel::Normalise { .. } => "group norm",
@@ -172,7 +219,8 @@ impl Step {
         result: &mut [f32],
         reference: &Reference,
     ) -> Result<(), RuntimeError> {
-        let data = |part: &Part| buffers.get(part.buffer).map(Aligned::floats).unwrap_or_default();
+        let plain = |buffer: usize| buffers.get(buffer).map(Aligned::floats).unwrap_or_default();
+        let data = |part: &Part| plain(part.buffer);
         let Part { grid, channel, .. } = self.to;
         match &self.kernel {
             Kernel::Dense { dense, from, residual, activation } => {
@@ -197,7 +245,11 @@ impl Step {
                 let [left, right] = [left, right].map(|part| operand(part, data(part)));
                 combine(team, left, right, result, (grid, channel, *channels), |a, b| a + b, *activation);
             }
-            Kernel::Multiply { left, right, channels } => {
+            Kernel::Multiply { left, right, channels, is_shared: true } => {
+                let [left, right] = [left, right].map(|part| operand(part, data(part)));
+                weigh(team, left, right, result, (grid, channel, *channels));
+            }
+            Kernel::Multiply { left, right, channels, is_shared: false } => {
                 let [left, right] = [left, right].map(|part| operand(part, data(part)));
                 combine(team, left, right, result, (grid, channel, *channels), |a, b| a * b, None);
             }
@@ -224,12 +276,23 @@ impl Step {
                     resample(team, weights, (data(from), from.grid), (result, grid), channels);
                 }
             }
-            Kernel::Reference { value, inputs, place } => {
+            Kernel::Sample { samples, x, offsets, masks } => {
+                let source = |part: &Part| (data(part), part.grid, part.channel);
+                let masks = masks.as_ref().map(source);
+                samples.run(team, source(x), source(offsets), masks, (result, grid));
+            }
+            Kernel::Pack { from, positions } => from_planes(team, plain(*from), result, grid, positions),
+            Kernel::Unpack { from, positions } => {
+                unpack(team, data(from), from.grid, positions, (result, grid));
+            }
+            Kernel::Along { along, from, axis } => along.run(team, plain(*from), *axis, (result, grid)),
+            Kernel::Transpose { from, order } => order.run(team, plain(*from), (result, grid)),
+            Kernel::Product { left, right, inner } => {
+                product(team, plain(*left), plain(*right), *inner, (result, grid));
+            }
+            Kernel::Reference { value, inputs } => {
                 let numbers = reference.run(*value, inputs, buffers)?;
-                match place.form {
-                    Form::Map => from_planes(team, &numbers, result, place.grid, &place.positions),
-                    _ => result.iter_mut().zip(&numbers).for_each(|(slot, number)| *slot = *number),
-                }
+                result.iter_mut().zip(&numbers).for_each(|(slot, number)| *slot = *number);
             }
         }
         Ok(())

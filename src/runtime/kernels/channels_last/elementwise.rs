@@ -39,7 +39,7 @@ fn sigmoid(x: f32) -> f32 {
 /// exp(x) in plain arithmetic, which compilers turn into vector instructions: 2^n times a polynomial of degree 7 for
 /// what is left, |r| <= ln(2) / 2. Within 2 units in the last place; NaN stays NaN.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     /// Beyond these the result is infinite or zero in any case.
     const LIMIT: f32 = 104.0;
     /// Adding 1.5 * 2^23 leaves a rounded integer in the lowest bits.
@@ -123,6 +123,28 @@ pub(crate) fn combine(
     });
 }
 
+/// Every channel of `left` times the only one of `right`.
+pub(crate) fn weigh(
+    team: &Team,
+    left: Operand<'_>,
+    right: Operand<'_>,
+    result: &mut [f32],
+    (to, channel, channels): (Grid, usize, usize),
+) {
+    to.split_rows(team, result, 4 * channels, |image, first_row, result| {
+        for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
+            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
+                let of =
+                    |operand: &Operand<'_>| operand.grid.at(image, first_row + row, column) + operand.channel;
+                let target = record.get_mut(channel..channel + channels).unwrap_or_default();
+                let factor = right.data.get(of(&right)).copied().unwrap_or_default();
+                let left = left.data.get(of(&left)..).unwrap_or_default();
+                target.iter_mut().zip(left).for_each(|(target, value)| *target = value * factor);
+            }
+        }
+    });
+}
+
 /// Copies two runs of channels of `from` in turn to `channel` of the records of `to`: a channel of the first run, one
 /// of the second, and so on.
 pub(crate) fn interleave(
@@ -175,12 +197,30 @@ pub(crate) fn from_planes(team: &Team, planes: &[f32], result: &mut [f32], to: G
 
 /// Pixels into channels one after another (NCHW).
 pub(crate) fn to_planes(x: &[f32], from: Grid, positions: &[usize], planes: &mut [f32]) {
-    let area = from.pixels();
-    for (index, plane) in planes.chunks_mut(area.max(1)).enumerate() {
-        let image = index / positions.len().max(1);
-        let Some(position) = positions.get(index % positions.len().max(1)) else { return };
-        for (y, row) in plane.chunks_mut(from.width.max(1)).enumerate() {
-            let source = x.get(from.at(image, y, 0) + position..).unwrap_or_default();
+    for (image, planes) in planes.chunks_mut((from.pixels() * positions.len()).max(1)).enumerate() {
+        image_to_planes(x, from.image(image), positions, planes);
+    }
+}
+
+/// The same on all threads, into `[N, C, 1, H * W]`.
+pub(crate) fn unpack(
+    team: &Team,
+    x: &[f32],
+    from: Grid,
+    positions: &[usize],
+    (result, to): (&mut [f32], Grid),
+) {
+    to.split_rows(team, result, 2 * to.record, |image, first, planes| {
+        image_to_planes(x, from.image(image), positions.get(first..).unwrap_or_default(), planes);
+    });
+}
+
+/// Channels of an image, row by row, so that what is read stays in the cache.
+fn image_to_planes(x: &[f32], from: Grid, positions: &[usize], planes: &mut [f32]) {
+    for y in 0..from.height {
+        for (plane, position) in planes.chunks_mut(from.pixels().max(1)).zip(positions) {
+            let row = plane.get_mut(y * from.width..(y + 1) * from.width).unwrap_or_default();
+            let source = x.get(from.at(0, y, 0) + position..).unwrap_or_default();
             row.iter_mut()
                 .zip(source.iter().step_by(from.record.max(1)))
                 .for_each(|(slot, value)| *slot = *value);

@@ -2,15 +2,20 @@
 //!
 //! In this order the pixels of a row are the rows of a matrix product as they lie in memory, for kernels of any size
 //! and stride: nothing is unfolded, and a result can be written between others, which makes concatenation free.
-//! The generic kernels beside this folder are their reference.
+//! The generic kernels beside this folder are their reference. What has no pixels or mixes them at will (attention,
+//! distributions) is computed row-major: `axis`, `order`, `product`.
 
 pub(crate) mod aligned;
+pub(crate) mod axis;
+pub(crate) mod deformed;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod instructions;
 pub(crate) mod norm;
+pub(crate) mod order;
 pub(crate) mod peak;
+pub(crate) mod product;
 mod registers;
 pub(crate) mod resample;
 pub(crate) mod team;
@@ -50,6 +55,11 @@ impl Grid {
         let row = (width + 2 * border) * record;
         let image = (height + 2 * border) * row;
         Grid { images, height, width, start: border * (row + record), image, row, record, border }
+    }
+
+    /// One of the images.
+    pub(crate) fn image(&self, image: usize) -> Grid {
+        Grid { images: 1, start: self.start + image * self.image, ..*self }
     }
 
     /// Pixels of an image.
