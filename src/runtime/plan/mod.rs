@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 use self::packed::Packed;
 use self::place::Place;
 pub use self::plans::Plans;
-use self::step::{Reference, Step};
+use self::step::{Reference, Step, Tools};
 use super::RuntimeError;
 use super::kernels::channels_last::aligned::Aligned;
 use super::kernels::channels_last::elementwise::from_planes;
 use super::kernels::channels_last::instructions::Instructions;
 use super::kernels::channels_last::team::Team;
+use super::kernels::channels_last::workspaces::Workspaces;
 use crate::graph::{Graph, Weights};
 
 /// A graph that is ready to run.
@@ -33,6 +34,7 @@ pub struct Plan {
     /// Floats that each buffer needs.
     sizes: Vec<usize>,
     buffers: Memory,
+    workspaces: Workspaces,
     input: Place,
     input_shape: Vec<usize>,
     outputs: Vec<Output>,
@@ -87,7 +89,7 @@ impl Plan {
     /// # Errors
     /// An input of another size, or an operator that fails.
     pub fn run(&mut self, input: &[f32]) -> Result<(), RuntimeError> {
-        self.each_step(input, |step, team, buffers, reference| step.run(team, buffers, reference))
+        self.each_step(input, |step, tools, buffers| step.run(tools, buffers))
     }
 
     /// Runs the plan and shows what each step took: its operator, the path of the module that its result belongs to,
@@ -100,11 +102,11 @@ impl Plan {
         input: &[f32],
         mut observer: impl FnMut(&'static str, &str, Duration) + Send,
     ) -> Result<(), RuntimeError> {
-        self.each_step(input, |step, team, buffers, reference| {
+        self.each_step(input, |step, tools, buffers| {
             let start = Instant::now();
-            step.run(team, buffers, reference)?;
-            let time = start.elapsed();
-            let module = reference.graph.node(step.value).map_or("", |node| reference.graph.path(node));
+            step.run(tools, buffers)?;
+            let (time, graph) = (start.elapsed(), &tools.reference.graph);
+            let module = graph.node(step.value).map_or("", |node| graph.path(node));
             observer(step.kernel.name(), module, time);
             Ok(())
         })
@@ -113,17 +115,20 @@ impl Plan {
     fn each_step(
         &mut self,
         input: &[f32],
-        mut run: impl FnMut(&Step, &Team, &mut [Aligned], &Reference) -> Result<(), RuntimeError> + Send,
+        mut run: impl FnMut(&Step, Tools<'_>, &mut [Aligned]) -> Result<(), RuntimeError> + Send,
     ) -> Result<(), RuntimeError> {
         if input.len() != self.input_shape.iter().product::<usize>() {
             return Err(RuntimeError::Input { expected: self.input_shape.clone(), found: vec![input.len()] });
         }
-        let Plan { steps, buffers, input: place, reference, .. } = self;
+        let Plan { steps, buffers, workspaces, input: place, reference, .. } = self;
+        let workspace = steps.iter().map(|step| step.kernel.workspace()).max().unwrap_or(0);
         Team::gather(|team| {
+            workspaces.reserve(team.threads(), workspace);
+            let tools = Tools { team, workspaces, reference };
             if let Some(buffer) = buffers.get_mut(place.buffer) {
                 from_planes(team, input, buffer.floats_mut(), place.grid, &place.positions);
             }
-            steps.iter().try_for_each(|step| run(step, team, buffers, reference))
+            steps.iter().try_for_each(|step| run(step, tools, buffers))
         })
     }
 

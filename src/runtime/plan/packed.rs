@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use crate::graph::{Node, ParameterId};
 use crate::runtime::kernels::channels_last::dense::{Dense, Layout};
+use crate::runtime::kernels::channels_last::winograd::Winograd;
 
 /// Packed weights, which plans of one network for several input shapes share.
 #[derive(Debug, Default)]
 pub(super) struct Packed {
     dense: HashMap<Key, Arc<Dense>>,
+    winograd: HashMap<Vec<ParameterId>, Arc<Winograd>>,
 }
 
 /// What packed weights depend on.
@@ -36,5 +38,11 @@ impl Packed {
         let dense = Arc::new(pack(&key.layout));
         self.dense.insert(key, Arc::clone(&dense));
         dense
+    }
+
+    /// Those of a node in Winograd's form.
+    pub(super) fn winograd(&mut self, node: &Node, pack: impl FnOnce() -> Winograd) -> Arc<Winograd> {
+        let entry = self.winograd.entry(node.parameters.clone());
+        Arc::clone(entry.or_insert_with(|| Arc::new(pack())))
     }
 }

@@ -19,6 +19,8 @@ use crate::runtime::kernels::channels_last::order::Order;
 use crate::runtime::kernels::channels_last::product::product;
 use crate::runtime::kernels::channels_last::resample::{Channels, max_pool, resample};
 use crate::runtime::kernels::channels_last::team::Team;
+use crate::runtime::kernels::channels_last::winograd::Winograd;
+use crate::runtime::kernels::channels_last::workspaces::Workspaces;
 use crate::runtime::kernels::channels_last::{Grid, Run};
 use crate::runtime::kernels::resample::Resample;
 use crate::runtime::parameters::Parameters;
@@ -46,6 +48,12 @@ pub(super) struct Step {
 pub(super) enum Kernel {
     Dense {
         dense: Arc<Dense>,
+        from: Part,
+        residual: Option<Part>,
+        activation: Option<Activation>,
+    },
+    Winograd {
+        winograd: Arc<Winograd>,
         from: Part,
         residual: Option<Part>,
         activation: Option<Activation>,
@@ -157,10 +165,19 @@ impl Kernel {
         }
     }
 
+    /// Floats that each thread needs to work in.
+    pub(super) fn workspace(&self) -> usize {
+        match self {
+            Kernel::Winograd { winograd, .. } => winograd.workspace(),
+            _ => 0,
+        }
+    }
+
     /// Its name, for tables.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Kernel::Dense { .. } => "convolution",
+            Kernel::Winograd { .. } => "convolution by Winograd",
             Kernel::Depthwise { .. } => "depthwise convolution",
             Kernel::Copy { .. } | Kernel::Interleave { .. } => "copy",
             Kernel::Sample { .. } => "deformed samples",
@@ -186,6 +203,14 @@ pub(super) struct Reference {
     pub(super) parameters: Parameters,
 }
 
+/// What steps are run with.
+#[derive(Clone, Copy)]
+pub(super) struct Tools<'a> {
+    pub(super) team: &'a Team,
+    pub(super) workspaces: &'a Workspaces,
+    pub(super) reference: &'a Reference,
+}
+
 /// The floats from each run to the next in a packed result.
 fn packed(runs: &[Run]) -> impl Iterator<Item = (Run, usize)> + '_ {
     runs.iter().scan(0, |offset, run| {
@@ -196,16 +221,11 @@ fn packed(runs: &[Run]) -> impl Iterator<Item = (Run, usize)> + '_ {
 }
 
 impl Step {
-    pub(super) fn run(
-        &self,
-        team: &Team,
-        buffers: &mut [Aligned],
-        reference: &Reference,
-    ) -> Result<(), RuntimeError> {
+    pub(super) fn run(&self, tools: Tools<'_>, buffers: &mut [Aligned]) -> Result<(), RuntimeError> {
         // A step never reads the buffer that it writes.
         let Some(slot) = buffers.get_mut(self.to.buffer) else { return Ok(()) };
         let mut result = std::mem::take(slot);
-        let done = self.write(team, buffers, result.floats_mut(), reference);
+        let done = self.write(tools, buffers, result.floats_mut());
         if let Some(slot) = buffers.get_mut(self.to.buffer) {
             *slot = result;
         }
@@ -214,18 +234,21 @@ impl Step {
 
     fn write(
         &self,
-        team: &Team,
+        Tools { team, workspaces, reference }: Tools<'_>,
         buffers: &[Aligned],
         result: &mut [f32],
-        reference: &Reference,
     ) -> Result<(), RuntimeError> {
         let plain = |buffer: usize| buffers.get(buffer).map(Aligned::floats).unwrap_or_default();
         let data = |part: &Part| plain(part.buffer);
+        let source = |part: &Part| (data(part), part.grid, part.channel);
         let Part { grid, channel, .. } = self.to;
         match &self.kernel {
+            Kernel::Winograd { winograd, from, residual, activation } => {
+                let epilogue = Epilogue { residual: residual.as_ref().map(source), activation: *activation };
+                winograd.run(team, workspaces, source(from), (result, grid, channel), epilogue);
+            }
             Kernel::Dense { dense, from, residual, activation } => {
-                let residual = residual.as_ref().map(|part| (data(part), part.grid, part.channel));
-                let epilogue = Epilogue { residual, activation: *activation };
+                let epilogue = Epilogue { residual: residual.as_ref().map(source), activation: *activation };
                 dense.run(team, data(from), from.grid, result, (grid, channel), epilogue);
             }
             Kernel::Depthwise { depthwise, from, runs, activation } => {
@@ -277,7 +300,6 @@ impl Step {
                 }
             }
             Kernel::Sample { samples, x, offsets, masks } => {
-                let source = |part: &Part| (data(part), part.grid, part.channel);
                 let masks = masks.as_ref().map(source);
                 samples.run(team, source(x), source(offsets), masks, (result, grid));
             }

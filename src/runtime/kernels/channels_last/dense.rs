@@ -35,13 +35,13 @@ struct Segment {
 
 /// Some of the result channels.
 #[derive(Debug, Clone, Copy)]
-struct Panel {
+pub(super) struct Panel {
     /// The first.
-    start: usize,
+    pub(super) start: usize,
     /// Their number, without what fills the last register.
-    channels: usize,
+    pub(super) channels: usize,
     /// Registers that they take.
-    registers: usize,
+    pub(super) registers: usize,
 }
 
 /// What is done with sums before they are stored.
@@ -62,6 +62,26 @@ pub(crate) struct Layout {
     pub(crate) record: usize,
     /// Whether the picture has a border of zeros that is as wide as the padding.
     pub(crate) is_bordered: bool,
+}
+
+impl Epilogue<'_> {
+    /// Stores the sums of a pixel of an image, of the result channels from `start` on.
+    #[inline(always)]
+    pub(super) fn store<S: Simd, const REGISTERS: usize>(
+        self,
+        simd: S,
+        sums: [S::f32s; REGISTERS],
+        (image, [y, x], start): (usize, [usize; 2], usize),
+        record: &mut [f32],
+    ) {
+        let mut sums = sums;
+        if let Some((other, grid, first)) = self.residual {
+            let at = grid.at(image, y, x) + first + start;
+            let other = load::<S, REGISTERS>(simd, other.get(at..at + record.len()).unwrap_or_default());
+            sums.iter_mut().zip(other).for_each(|(sum, other)| *sum = simd.add_f32s(*sum, other));
+        }
+        store(simd, &sums, self.activation, record);
+    }
 }
 
 impl Dense {
@@ -130,12 +150,12 @@ fn segments(conv: &Conv, runs: &[Run], layout: &Layout) -> Vec<Segment> {
 }
 
 /// Whether there are 32 registers and not 16.
-fn has_many_registers(lanes: usize) -> bool {
+pub(super) fn has_many_registers(lanes: usize) -> bool {
     lanes >= 16 || cfg!(target_arch = "aarch64")
 }
 
 /// Registers of a panel: with many registers up to four, otherwise two, and no panel much narrower than others.
-fn panels(out: usize, lanes: usize) -> Vec<Panel> {
+pub(super) fn panels(out: usize, lanes: usize) -> Vec<Panel> {
     let widest = if has_many_registers(lanes) { 4 } else { 2 };
     let registers = out.div_ceil(lanes);
     let count = registers.div_ceil(widest);
@@ -310,21 +330,15 @@ impl Tiles<'_> {
         let Panel { start, channels, .. } = self.panel;
         let at = pixel * to.record + channel + start;
         let record = result.get_mut(at..at + channels).unwrap_or_default();
-        let mut sums = *sums;
-        if let Some((other, grid, first)) = epilogue.residual {
-            let [y, x] = [first_row + pixel / to.width, pixel % to.width];
-            let at = grid.at(image, y, x) + first + start;
-            let other = load::<S, REGISTERS>(simd, other.get(at..at + channels).unwrap_or_default());
-            sums.iter_mut().zip(other).for_each(|(sum, other)| *sum = simd.add_f32s(*sum, other));
-        }
-        store(simd, &sums, epilogue.activation, record);
+        let [y, x] = [first_row + pixel / to.width, pixel % to.width];
+        epilogue.store(simd, *sums, (image, [y, x], start), record);
     }
 }
 
 /// sums[p] += floats[p][k] * weights[k], for every k.
 #[allow(unsafe_code)] // bounds are checked once for all of a segment
 #[inline(always)]
-fn add_products<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
+pub(super) fn add_products<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
     simd: S,
     sums: &mut [[S::f32s; REGISTERS]; PIXELS],
     floats: &[&[f32]; PIXELS],

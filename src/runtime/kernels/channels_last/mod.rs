@@ -19,6 +19,8 @@ pub(crate) mod product;
 mod registers;
 pub(crate) mod resample;
 pub(crate) mod team;
+pub(crate) mod winograd;
+pub(crate) mod workspaces;
 
 use self::team::{Parts, Team};
 
@@ -109,6 +111,20 @@ impl Grid {
         team.each_part(buffer, parts, |part, floats| work(part / pieces, part % pieces * rows, floats));
     }
 
+    /// The same for parts that begin at an even row, as equal as possible.
+    pub(crate) fn split_row_pairs(
+        &self,
+        team: &Team,
+        buffer: &mut [f32],
+        work: impl Fn(usize, usize, &mut [f32]) + Sync,
+    ) {
+        let rows = 2 * pairs_per_task(self.images, self.height.div_ceil(2), team.threads());
+        let lengths = [self.image, self.height * self.row];
+        let parts = Parts::new(self.start, self.images, lengths, rows * self.row);
+        let pieces = parts.pieces();
+        team.each_part(buffer, parts, |part, floats| work(part / pieces, part % pieces * rows, floats));
+    }
+
     /// How many rows a task gets so that there are a few tasks for each thread, none of them tiny.
     fn rows_per_task(&self, team: &Team, operations_per_pixel: usize) -> usize {
         /// Below this many operations a task costs more than it brings.
@@ -121,6 +137,19 @@ impl Grid {
         let smallest = SMALLEST_TASK.div_ceil(self.width.saturating_mul(operations_per_pixel).max(1));
         balanced.max(smallest).clamp(1, self.height.max(1))
     }
+}
+
+/// How many pairs of rows a task gets: few, so that threads that were held up are made up for, but with at most a
+/// twentieth of the time lost at the end, and not many tasks, as each reads all weights.
+fn pairs_per_task(images: usize, pairs: usize, threads: usize) -> usize {
+    const TASKS_OF_THREAD: usize = 4;
+    let tasks = |each: usize| images * pairs.div_ceil(each);
+    let time = |each: usize| tasks(each).div_ceil(threads.max(1)) * each;
+    let shortest = (1..=pairs).map(time).min().unwrap_or(1);
+    let is_good = |each: &usize| 20 * time(*each) <= 21 * shortest;
+    let is_rare = |each: &usize| tasks(*each) <= TASKS_OF_THREAD * threads.max(images);
+    let good = || (1..=pairs).filter(is_good);
+    good().find(is_rare).or_else(|| good().next_back()).unwrap_or(1)
 }
 
 /// Channels after one another in the record of a pixel.
@@ -153,6 +182,15 @@ mod tests {
         let run = |start, length| Run { start, length };
         assert_eq!(runs(&[0, 1, 2, 5, 6, 9]), [run(0, 3), run(5, 2), run(9, 1)]);
         assert_eq!(runs(&[]), []);
+    }
+
+    #[test]
+    fn tasks_are_few_and_take_equally_long() {
+        assert_eq!(pairs_per_task(1, 10, 2), 5);
+        assert_eq!(pairs_per_task(1, 40, 2), 5);
+        assert_eq!(pairs_per_task(1, 50, 2), 13);
+        assert_eq!([pairs_per_task(1, 1, 7), pairs_per_task(0, 0, 1)], [1, 1]);
+        assert!((1..40).all(|pairs| (1..=pairs).contains(&pairs_per_task(3, pairs, 4))));
     }
 
     #[test]

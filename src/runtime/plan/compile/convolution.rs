@@ -10,6 +10,7 @@ use crate::runtime::kernels::channels_last::deformed::Samples;
 use crate::runtime::kernels::channels_last::dense::{Dense, Layout};
 use crate::runtime::kernels::channels_last::depthwise::Depthwise;
 use crate::runtime::kernels::channels_last::instructions::Instructions;
+use crate::runtime::kernels::channels_last::winograd::{self, Winograd};
 use crate::runtime::plan::place::{Form, Place};
 use crate::runtime::plan::step::{Kernel, Part};
 
@@ -117,7 +118,7 @@ impl Compiler<'_> {
         Ok([kernel, bias])
     }
 
-    /// A step for each group of channels.
+    /// A step for each group of channels, or one by Winograd.
     fn dense(
         &mut self,
         value: Value,
@@ -131,6 +132,15 @@ impl Compiler<'_> {
         let first = target.positions.first().copied().unwrap_or(0);
         let to = Part { buffer: target.buffer, grid: target.grid, channel: first };
         let source = Part { buffer: from.buffer, grid: from.grid, channel: 0 };
+        let channels = from.positions.len();
+        if let (true, Some(channel)) = (winograd::pays(conv, channels), from.first_in_order()) {
+            let [kernel, bias] = self.kernel_and_bias(node, conv)?;
+            let pack = || Winograd::new(&kernel, &bias, channels, self.instructions);
+            let winograd = self.packed.winograd(node, pack);
+            let from = Part { channel, ..source };
+            self.push(value, Kernel::Winograd { winograd, from, residual, activation }, to);
+            return Ok(());
+        }
         for (group, dense) in self.groups(node, conv, from)?.into_iter().enumerate() {
             let part = |part: Part| Part { channel: part.channel + group * out, ..part };
             let residual = residual.map(part);

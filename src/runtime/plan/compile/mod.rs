@@ -20,6 +20,7 @@ use super::{Output, Plan};
 use crate::graph::{Conv, Graph, GraphError, Node, Op, Value, Weights};
 use crate::runtime::RuntimeError;
 use crate::runtime::kernels::channels_last::instructions::Instructions;
+use crate::runtime::kernels::channels_last::workspaces::Workspaces;
 use crate::runtime::kernels::channels_last::{Grid, runs};
 use crate::runtime::kernels::resample::Resample;
 use crate::runtime::parameters::Parameters;
@@ -312,6 +313,7 @@ impl Compiler<'_> {
             steps: self.steps,
             sizes: self.buffers.sizes(),
             buffers: Vec::new(),
+            workspaces: Workspaces::default(),
             input,
             outputs,
             reference: Reference { graph: self.graph.clone(), parameters },
