@@ -76,6 +76,10 @@ impl WithSimd for Task<'_, '_> {
         let blocks = x.chunks((size * behind).max(1));
         let results = result.chunks_mut((along.size(self.axis) * behind).max(1));
         for (x, result) in blocks.zip(results) {
+            if let (1, Along::Softmax) = (behind, along) {
+                softmax_of_line(x, result);
+                continue;
+            }
             for first in (0..behind).step_by(COLUMNS) {
                 let columns = Columns { first, count: COLUMNS.min(behind - first), behind };
                 match along {
@@ -86,6 +90,18 @@ impl WithSimd for Task<'_, '_> {
             }
         }
     }
+}
+
+/// Softmax of numbers that follow each other.
+#[inline(always)]
+fn softmax_of_line(x: &[f32], result: &mut [f32]) {
+    let largest =
+        x.iter().fold(f32::NEG_INFINITY, |largest, value| if *value > largest { *value } else { largest });
+    for (slot, value) in result.iter_mut().zip(x) {
+        *slot = exp(*value - largest);
+    }
+    let sum: f32 = result.iter().sum();
+    result.iter_mut().for_each(|slot| *slot /= sum);
 }
 
 /// Some columns of a block.

@@ -1,5 +1,8 @@
 //! Functions of elements, sums, copies between layouts.
 
+use pulp::{Simd, WithSimd};
+
+use super::instructions::Instructions;
 use super::team::Team;
 use super::{Grid, Run};
 use crate::graph::Activation;
@@ -69,22 +72,59 @@ pub(crate) fn copy(
     (to, channel): (Grid, usize),
     activation: Option<Activation>,
 ) {
+    let instructions = Instructions::get();
     let channels: usize = runs.iter().map(|run| run.length).sum();
     to.split_rows(team, result, 4 * channels, |image, first_row, result| {
+        let part = Copied { x, from, runs, to, channel, image, first_row, activation };
+        instructions.run(CopyTask { part, result });
+    });
+}
+
+/// Some rows of a copy.
+#[derive(Clone, Copy)]
+struct Copied<'a> {
+    x: &'a [f32],
+    from: Grid,
+    runs: &'a [Run],
+    to: Grid,
+    channel: usize,
+    image: usize,
+    first_row: usize,
+    activation: Option<Activation>,
+}
+
+struct CopyTask<'a, 'r> {
+    part: Copied<'a>,
+    result: &'r mut [f32],
+}
+
+impl WithSimd for CopyTask<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let CopyTask { part, result } = self;
+        let Copied { from, to, image, first_row, .. } = part;
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
-                let at = from.at(image, first_row + row, column);
-                let mut target = record.get_mut(channel..).unwrap_or_default();
-                for run in runs {
-                    let source = x.get(at + run.start..at + run.start + run.length).unwrap_or_default();
-                    let (own, rest) = target.split_at_mut(source.len().min(target.len()));
-                    own.iter_mut().zip(source).for_each(|(target, value)| *target = *value);
-                    activate(activation, own);
-                    target = rest;
-                }
+                part.pixel(from.at(image, first_row + row, column), record);
             }
         }
-    });
+    }
+}
+
+impl Copied<'_> {
+    #[inline(always)]
+    fn pixel(&self, at: usize, record: &mut [f32]) {
+        let mut target = record.get_mut(self.channel..).unwrap_or_default();
+        for run in self.runs {
+            let source = self.x.get(at + run.start..at + run.start + run.length).unwrap_or_default();
+            let (own, rest) = target.split_at_mut(source.len().min(target.len()));
+            own.copy_from_slice(source.get(..own.len()).unwrap_or_default());
+            activate(self.activation, own);
+            target = rest;
+        }
+    }
 }
 
 /// A value and where its channels are.

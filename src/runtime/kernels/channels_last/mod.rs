@@ -184,6 +184,19 @@ mod tests {
         assert_eq!(runs(&[]), []);
     }
 
+    /// The tests of this folder with lesser instruction sets than the best, each in a process of its own.
+    #[test]
+    fn kernels_equal_their_references_on_every_instruction_set() {
+        if std::env::var_os("PORT_INSTRUCTIONS").is_some() {
+            return;
+        }
+        for instructions in ["portable", "avx2"] {
+            let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
+            let output = tests.arg("channels_last").env("PORT_INSTRUCTIONS", instructions).output().unwrap();
+            assert!(output.status.success(), "{instructions}: {}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+
     #[test]
     fn tasks_are_few_and_take_equally_long() {
         assert_eq!(pairs_per_task(1, 10, 2), 5);
