@@ -15,6 +15,7 @@ mod kernels;
 mod parameters;
 mod plan;
 mod tensors;
+mod training;
 
 pub use element::Element;
 pub use executor::{Executor, NormStatistics, Outputs, Run, RuntimeError, plain};
@@ -22,3 +23,4 @@ pub use kernels::channels_last::peak::peak_flops;
 pub use parameters::Parameters;
 pub use plan::{Plan, Plans};
 pub use tensors::{array_tensor, to_array, to_f64};
+pub use training::{Sgd, Training, TrainingPlan};

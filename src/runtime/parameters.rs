@@ -51,6 +51,31 @@ impl Parameters {
         dtype: DType,
         is_chosen: impl Fn(Value) -> bool,
     ) -> Result<Parameters, RuntimeError> {
+        Parameters::chosen(graph, weights, dtype, is_chosen, |tensor| Ok(Slot::Frozen(tensor)))
+    }
+
+    /// Parameters of the chosen nodes as variables; the others are empty.
+    ///
+    /// # Errors
+    /// A parameter without a value, or with one of another shape.
+    pub(super) fn variables_of_nodes(
+        graph: &Graph,
+        weights: &Weights,
+        dtype: DType,
+        is_chosen: impl Fn(Value) -> bool,
+    ) -> Result<Parameters, RuntimeError> {
+        Parameters::chosen(graph, weights, dtype, is_chosen, |tensor| {
+            Ok(Slot::Variable(Var::from_tensor(&tensor)?))
+        })
+    }
+
+    fn chosen(
+        graph: &Graph,
+        weights: &Weights,
+        dtype: DType,
+        is_chosen: impl Fn(Value) -> bool,
+        slot: impl Fn(Tensor) -> Result<Slot, RuntimeError>,
+    ) -> Result<Parameters, RuntimeError> {
         let chosen = graph.values().filter(|(value, _)| is_chosen(*value));
         let chosen: HashSet<ParameterId> = chosen.flat_map(|(_, node)| &node.parameters).copied().collect();
         let ids = graph.parameter_ids();
@@ -61,7 +86,7 @@ impl Parameters {
                 true => array_tensor(weights.of(parameter)?, dtype)?,
                 false => Tensor::zeros((), dtype, &Device::Cpu)?,
             };
-            tensors.push(Slot::Frozen(tensor));
+            tensors.push(slot(tensor)?);
         }
         Ok(Parameters { tensors, dtype })
     }

@@ -12,7 +12,7 @@ use crate::runtime::kernel::{Gradients, Kernel, View};
 type Taps = Vec<Vec<(usize, f64)>>;
 
 /// A weighted sum over rows and columns.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Resample {
     rows: Taps,
     columns: Taps,
@@ -79,6 +79,22 @@ impl Resample {
     pub(crate) fn taps(&self, row: usize, column: usize) -> [&[(usize, f64)]; 2] {
         let rows = self.rows.get(row).map_or(&[][..], Vec::as_slice);
         [rows, self.columns.get(column).map_or(&[][..], Vec::as_slice)]
+    }
+
+    /// What makes the gradient of the input, a picture of `size`, from that of the result.
+    pub(crate) fn transposed(&self, [height, width]: [usize; 2]) -> Resample {
+        let turned = |taps: &Taps, size: usize| {
+            let mut turned = vec![Vec::new(); size];
+            for (index, taps) in taps.iter().enumerate() {
+                for (position, weight) in taps {
+                    if let Some(own) = turned.get_mut(*position) {
+                        own.push((index, *weight));
+                    }
+                }
+            }
+            turned
+        };
+        Resample { rows: turned(&self.rows, height), columns: turned(&self.columns, width) }
     }
 
     fn plane<T: Element>(&self, plane: &[T], width: usize, result: &mut [T]) {

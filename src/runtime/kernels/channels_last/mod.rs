@@ -7,17 +7,25 @@
 
 pub(crate) mod aligned;
 pub(crate) mod axis;
+pub(crate) mod channelwise;
 pub(crate) mod deformed;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
+pub(crate) mod gradients;
 pub(crate) mod instructions;
 pub(crate) mod norm;
+pub(crate) mod normalise;
 pub(crate) mod order;
 pub(crate) mod peak;
+pub(crate) mod pool_gradient;
 pub(crate) mod product;
+pub(crate) mod products;
+pub(crate) mod products_gradient;
 mod registers;
 pub(crate) mod resample;
+mod slope;
+pub(crate) mod taps;
 pub(crate) mod team;
 pub(crate) mod winograd;
 pub(crate) mod workspaces;
@@ -84,6 +92,15 @@ impl Grid {
         self.start + image * self.image + y * self.row + x * self.record
     }
 
+    /// Position of a pixel of an image by its number.
+    #[inline(always)]
+    pub(crate) fn nth(&self, image: usize, pixel: usize) -> usize {
+        if self.is_dense() {
+            return self.start + image * self.image + pixel * self.record;
+        }
+        self.at(image, pixel / self.width.max(1), pixel % self.width.max(1))
+    }
+
     /// Floats that a buffer needs for it.
     pub(crate) fn end(&self) -> usize {
         match (self.images, self.pixels()) {
@@ -126,7 +143,7 @@ impl Grid {
     }
 
     /// How many rows a task gets so that there are a few tasks for each thread, none of them tiny.
-    fn rows_per_task(&self, team: &Team, operations_per_pixel: usize) -> usize {
+    pub(crate) fn rows_per_task(&self, team: &Team, operations_per_pixel: usize) -> usize {
         /// Below this many operations a task costs more than it brings.
         const SMALLEST_TASK: usize = 200_000;
         let wanted = match team.threads() {

@@ -35,7 +35,7 @@ pub(super) fn store<S: Simd>(
 
 /// A function of every float of a register.
 #[inline(always)]
-fn activated<S: Simd>(simd: S, activation: Option<Activation>, x: S::f32s) -> S::f32s {
+pub(super) fn activated<S: Simd>(simd: S, activation: Option<Activation>, x: S::f32s) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
     match activation {
         None => x,
