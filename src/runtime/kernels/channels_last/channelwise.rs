@@ -220,8 +220,8 @@ impl Line<'_> {
                 let at = at + index * stride[1] * from.record;
                 // SAFETY: the pixel is inside the picture, checked above, all of which `run` has found in the slice.
                 let floats = load::<S, WIDTH>(simd, unsafe { x.get_unchecked(at..at + length) });
-                for ((sum, float), factor) in sums.iter_mut().zip(floats).zip(factors) {
-                    *sum = simd.mul_add_e_f32s(float, factor, *sum);
+                for ((sum, float), factor) in sums.iter_mut().zip(&floats).zip(&factors) {
+                    *sum = simd.mul_add_e_f32s(*float, *factor, *sum);
                 }
             }
         }

@@ -197,11 +197,12 @@ impl<S: Simd, const ROWS: usize, const REGISTERS: usize, const WHOLE: bool>
             // SAFETY: positions grow with the pixel, and those of the last were checked above.
             let own = unsafe { gradients.get_unchecked(result..result + channels) };
             let own = if WHOLE { whole::<S, REGISTERS>(simd, own) } else { load::<S, REGISTERS>(simd, own) };
-            for (row, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: as above, for all rows of the tile.
-                let float = simd.splat_f32s(unsafe { *floats.get_unchecked(x + row) });
-                for (sum, own) in sums.iter_mut().zip(own) {
-                    *sum = simd.mul_add_e_f32s(float, own, *sum);
+            // SAFETY: as above, for all rows of the tile.
+            let floats = unsafe { floats.get_unchecked(x..x + ROWS) };
+            for (sums, float) in sums.iter_mut().zip(floats) {
+                let float = simd.splat_f32s(*float);
+                for (sum, own) in sums.iter_mut().zip(&own) {
+                    *sum = simd.mul_add_e_f32s(float, *own, *sum);
                 }
             }
         }
