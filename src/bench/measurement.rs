@@ -7,15 +7,26 @@ use serde::{Deserialize, Serialize};
 use super::memory::peak_memory;
 use super::profile::{Profile, Times};
 use super::quantiles::Quantiles;
-use crate::graph::cost::costs;
-use crate::graph::passes::deploy;
-use crate::graph::{Graph, Role, Weights};
-use crate::models::{Form, Model};
-use crate::runtime::{Plan, RuntimeError, peak_flops};
+use super::work::Work;
+use crate::graph::Weights;
+use crate::models::Model;
+use crate::runtime::{RuntimeError, instructions, peak_flops};
+
+/// What is done with a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Its deploy form runs.
+    Inference,
+    /// A step: forward with the statistics of the batch, backward from fixed gradients at the outputs, SGD.
+    Training,
+}
 
 /// How to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
+    /// What is timed.
+    pub mode: Mode,
     /// `[N, 3, H, W]`.
     pub input: [usize; 4],
     /// Timed runs.
@@ -29,6 +40,8 @@ pub struct Settings {
 pub struct Measurement {
     /// Name of the network.
     pub network: String,
+    /// What was timed.
+    pub mode: Mode,
     /// `[N, 3, H, W]`.
     pub input: [usize; 4],
     /// Threads that worked.
@@ -37,17 +50,18 @@ pub struct Measurement {
     pub instructions: String,
     /// Timed runs.
     pub rounds: usize,
-    /// Seconds of a run, from the input's numbers to those of the outputs.
+    /// Seconds of a run, from the input's numbers to those of the outputs or to changed weights.
     pub seconds: Quantiles,
     /// By the median.
     pub images_per_second: f64,
-    /// Operations of a run, counted in the deploy form as convolutions are defined, whatever kernels save.
+    /// Operations of a run, counted as convolutions are defined, whatever kernels save; three times those of the way
+    /// forward in a training step.
     pub flops: u64,
     /// By the median.
     pub flops_per_second: f64,
     /// What the machine does at best with these threads, measured just now.
     pub peak_flops_per_second: f64,
-    /// Bytes of the deploy form's weights.
+    /// Bytes of the weights of the form that runs.
     pub weight_bytes: u64,
     /// Largest resident memory of the process, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
@@ -66,7 +80,7 @@ const WARM_UP_TIME: Duration = Duration::from_millis(300);
 /// where that has 36 (arXiv 1509.09308), so that this much more than the machine's peak can be.
 const WINOGRAD_SAVING: f64 = 36.0 / 16.0;
 
-/// Times a network in its deploy form; by default its weights are noise of a usual size.
+/// Times a network; by default its weights are noise of a usual size.
 ///
 /// # Errors
 /// An input size that the network cannot take, or weights that do not fit it.
@@ -75,90 +89,52 @@ pub fn measure(
     weights: Option<&Weights>,
     settings: Settings,
 ) -> Result<Measurement, RuntimeError> {
-    let (graph, deployment) = deploy(&model.graph(Form::Inference, settings.input)?);
-    let weights = match weights {
-        Some(weights) => deployment.apply(weights)?,
-        None => noise(&graph),
-    };
-    let flops = costs(&graph).first().map_or(0, |cost| cost.flops);
-    let weight_bytes = graph.parameters().iter().map(|parameter| 4 * parameter.elements() as u64).sum();
-    let mut plan = Plan::new(&graph, &weights)?;
-    drop(weights);
-    let names: Vec<String> = graph.outputs().iter().map(|(name, _)| name.clone()).collect();
-    let input = picture(settings.input);
-    let mut result = Vec::new();
-    let mut run = |plan: &mut Plan| -> Result<Duration, RuntimeError> {
-        let start = Instant::now();
-        plan.run(&input)?;
-        for name in &names {
-            let _ = plan.output(name, &mut result); // every output is there
-        }
-        Ok(start.elapsed())
-    };
+    let Settings { mode, input, .. } = settings;
+    let mut work = Work::new(model, weights, mode, input)?;
     let begin = Instant::now();
     let mut warm_ups = 0;
     while warm_ups < WARM_UP || begin.elapsed() < WARM_UP_TIME {
-        run(&mut plan)?;
+        work.run()?;
         warm_ups += 1;
     }
-    let times = (0..settings.rounds.max(1)).map(|_| run(&mut plan).map(|time| time.as_secs_f64()));
-    let times = times.collect::<Result<Vec<f64>, RuntimeError>>()?;
+    let rounds = settings.rounds.max(1);
+    let times = (0..rounds).map(|_| timed(&mut work)).collect::<Result<Vec<f64>, RuntimeError>>()?;
     let zero = Quantiles { p10: 0.0, median: 0.0, p90: 0.0 };
     let seconds = Quantiles::of(&times).unwrap_or(zero);
     let peak_memory = peak_memory();
-    let profile = settings.profile.then(|| profile(&mut plan, &input, settings.rounds)).transpose()?;
+    let profile = settings.profile.then(|| profile(&mut work, rounds)).transpose()?;
+    let [images, ..] = input;
     Ok(Measurement {
         network: model.name(),
-        input: settings.input,
+        mode,
+        input,
         threads: rayon::current_num_threads(),
-        instructions: plan.instructions().to_owned(),
-        rounds: times.len(),
+        instructions: instructions().to_owned(),
+        rounds,
         seconds,
-        images_per_second: settings.input[0] as f64 / seconds.median,
-        flops,
-        flops_per_second: flops as f64 / seconds.median,
+        images_per_second: images as f64 / seconds.median,
+        flops: work.flops,
+        flops_per_second: work.flops as f64 / seconds.median,
         peak_flops_per_second: peak_flops(),
-        weight_bytes,
+        weight_bytes: work.weight_bytes,
         peak_memory,
-        without_kernel: plan.without_kernel().map(str::to_owned).collect(),
+        without_kernel: work.without_kernel(),
         profile,
     })
 }
 
-fn profile(plan: &mut Plan, input: &[f32], rounds: usize) -> Result<Profile, RuntimeError> {
-    let rounds = rounds.max(1);
+fn timed(work: &mut Work) -> Result<f64, RuntimeError> {
+    let start = Instant::now();
+    work.run()?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+fn profile(work: &mut Work, rounds: usize) -> Result<Profile, RuntimeError> {
     let mut times = Times::default();
     for _ in 0..rounds {
-        plan.profile(input, |operator, module, time| times.add(operator, module, time))?;
+        work.profile(|operator, module, time| times.add(operator, module, time))?;
     }
     Ok(times.finish(rounds))
-}
-
-/// Numbers in [-1, 1) without pattern, the same every time.
-fn numbers() -> impl Iterator<Item = f32> {
-    let mut state = 1_u32;
-    std::iter::from_fn(move || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        Some((state >> 8) as f32 / 8_388_608.0 - 1.0)
-    })
-}
-
-fn picture(shape: [usize; 4]) -> Vec<f32> {
-    numbers().take(shape.iter().product()).collect()
-}
-
-/// Weights that keep the size of what goes through: kernels of He's variance, norms that change little.
-fn noise(graph: &Graph) -> Weights {
-    let mut numbers = numbers();
-    Weights::fill(graph, |parameter| {
-        let inputs: usize = parameter.shape.iter().skip(1).product();
-        let (middle, width) = match parameter.role {
-            Role::Kernel => (0.0, (6.0 / inputs.max(1) as f32).sqrt()),
-            Role::NormWeight | Role::RunningVariance | Role::Scale => (1.0, 0.1),
-            _ => (0.0, 0.1),
-        };
-        numbers.by_ref().take(parameter.elements()).map(|number| middle + width * number).collect()
-    })
 }
 
 impl Measurement {
@@ -186,14 +162,14 @@ mod tests {
     use super::*;
     use crate::models::preset;
 
-    fn nanodet() -> Measurement {
-        let settings = Settings { input: [2, 3, 64, 32], rounds: 3, profile: true };
+    fn nanodet(mode: Mode) -> Measurement {
+        let settings = Settings { mode, input: [2, 3, 64, 32], rounds: 3, profile: true };
         measure(&preset("nanodet-plus-m").unwrap().model(), None, settings).unwrap()
     }
 
     #[test]
     fn a_network_is_measured() {
-        let found = nanodet();
+        let found = nanodet(Mode::Inference);
         assert_eq!((found.network.as_str(), found.rounds), ("nanodet-plus-m", 3));
         assert!(found.seconds.median > 0.0 && found.seconds.p10 <= found.seconds.median);
         assert_eq!(found.images_per_second, 2.0 / found.seconds.median);
@@ -207,13 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn a_training_step_is_measured() {
+        let found = nanodet(Mode::Training);
+        assert!(found.seconds.median > 0.0 && found.profile.is_some());
+        // With the auxiliary branch, three ways, and norms that are not folded.
+        assert!(found.flops > 3 * nanodet(Mode::Inference).flops, "{}", found.flops);
+        assert!(found.weight_bytes > 4 * 4_300_000, "{}", found.weight_bytes);
+    }
+
+    #[test]
     fn what_cannot_be_is_called_so() {
         let sound = Measurement {
             seconds: Quantiles { p10: 0.9, median: 1.0, p90: 1.1 },
             flops_per_second: 1e9,
             peak_flops_per_second: 1e10,
             peak_memory: Some(10_000_000),
-            ..nanodet()
+            ..nanodet(Mode::Inference)
         };
         assert_eq!(sound.doubts(), [""; 0]);
         let fast = Measurement { flops_per_second: 2.3e10, ..sound.clone() };

@@ -1,6 +1,6 @@
 //! How fast a network runs on this machine.
 //!
-//! - [`measure`] runs a network's plan and gives a [`Measurement`];
+//! - [`measure`] times a network's plan, or its training step, and gives a [`Measurement`];
 //! - [`Measurement::doubts`] says what in it cannot be;
 //! - [`Profile`] is the time of operators and modules.
 
@@ -8,8 +8,9 @@ mod measurement;
 mod memory;
 mod profile;
 mod quantiles;
+mod work;
 
-pub use measurement::{Measurement, Settings, measure};
+pub use measurement::{Measurement, Mode, Settings, measure};
 pub use memory::peak_memory;
 pub use profile::{Profile, Share};
 pub use quantiles::Quantiles;

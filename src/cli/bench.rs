@@ -13,7 +13,7 @@ use super::network::find_table;
 use super::size::image_size;
 use super::threads::Threads;
 use super::{Report, Usage};
-use crate::bench::{Measurement, Profile, Settings, Share, measure};
+use crate::bench::{Measurement, Mode, Profile, Settings, Share, measure};
 use crate::graph::{GraphError, Weights};
 use crate::identify::{Request, load};
 use crate::models::{Model, Size, preset};
@@ -40,11 +40,14 @@ pub(super) struct Bench {
     rounds: u16,
     #[command(flatten)]
     threads: Threads,
+    /// Time a training step: forward, backward from fixed gradients at the outputs, SGD
+    #[arg(long)]
+    train: bool,
     /// Time operators and modules as well
     #[arg(long)]
     profile: bool,
     /// Compare two earlier results, which --json printed
-    #[arg(long, value_name = "FILE", num_args = 2, conflicts_with_all = ["subject", "profile"])]
+    #[arg(long, value_name = "FILE", num_args = 2, conflicts_with_all = ["subject", "profile", "train"])]
     compare: Option<Vec<PathBuf>>,
     /// Print one JSON document
     #[arg(long)]
@@ -68,6 +71,7 @@ impl Bench {
         let subject = self.subject()?;
         let size = self.image_size.unwrap_or_else(|| subject.model.usual_size());
         let settings = Settings {
+            mode: if self.train { Mode::Training } else { Mode::Inference },
             input: size.batch(usize::from(self.batch)),
             rounds: usize::from(self.rounds),
             profile: self.profile,
@@ -110,9 +114,13 @@ impl Bench {
 fn text(description: &str, found: &Measurement) -> Result<String> {
     let [images, channels, height, width] = found.input;
     let mut text = format!("{description}\n");
+    let work = match found.mode {
+        Mode::Inference => "",
+        Mode::Training => "training step, ",
+    };
     writeln!(
         text,
-        "input {images}x{channels}x{height}x{width}, {}, {}, {} rounds",
+        "{work}input {images}x{channels}x{height}x{width}, {}, {}, {} rounds",
         plural(found.threads, "thread"),
         found.instructions,
         found.rounds

@@ -19,6 +19,7 @@ mod training;
 
 pub use element::Element;
 pub use executor::{Executor, NormStatistics, Outputs, Run, RuntimeError, plain};
+pub use kernels::channels_last::instructions::instructions;
 pub use kernels::channels_last::peak::peak_flops;
 pub use parameters::Parameters;
 pub use plan::{Plan, Plans};

@@ -145,11 +145,6 @@ impl Plan {
         Some(())
     }
 
-    /// Name of the instruction set that kernels use: `avx512`, `avx2`, `neon` or `portable`.
-    pub fn instructions(&self) -> &'static str {
-        Instructions::get().name()
-    }
-
     /// Operators that go to the reference executor.
     pub fn without_kernel(&self) -> impl Iterator<Item = &'static str> + '_ {
         let of = |step: &Step| match &step.kernel {

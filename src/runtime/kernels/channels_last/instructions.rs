@@ -24,6 +24,11 @@ pub(crate) enum Instructions {
 /// measurements.
 const VARIABLE: &str = "PORT_INSTRUCTIONS";
 
+/// Name of the instruction set that kernels use: `avx512`, `avx2`, `neon` or `portable`.
+pub fn instructions() -> &'static str {
+    Instructions::get().name()
+}
+
 impl Instructions {
     /// The best that the processor has, or that the environment variable `PORT_INSTRUCTIONS` allows.
     pub(crate) fn get() -> Instructions {
