@@ -277,16 +277,6 @@ fn numbers_do_not_depend_on_the_number_of_threads() {
 /// No better instruction set is used than was asked for.
 #[test]
 fn the_environment_chooses_the_instruction_set() {
-    let shape = Shape {
-        shape: [1, 3, 32, 32],
-        channels: 1,
-        kernel: 1,
-        stride: 1,
-        dilation: 1,
-        activation: Activation::Relu,
-    };
-    let graph = shape.network();
-    let plan = Plan::new(&graph, &synthetic_weights(&graph)).unwrap();
     match std::env::var("PORT_INSTRUCTIONS").as_deref() {
         Ok("portable") => assert_eq!(instructions(), "portable"),
         Ok("avx2") => assert_ne!(instructions(), "avx512"),

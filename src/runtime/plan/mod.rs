@@ -22,7 +22,6 @@ use self::step::{Reference, Step, Tools};
 use super::RuntimeError;
 use super::kernels::channels_last::aligned::Aligned;
 use super::kernels::channels_last::elementwise::from_planes;
-use super::kernels::channels_last::instructions::Instructions;
 use super::kernels::channels_last::team::Team;
 use super::kernels::channels_last::workspaces::Workspaces;
 use crate::graph::{Graph, Weights};
