@@ -21,7 +21,7 @@ pub struct Share {
 pub struct Profile {
     /// By operator.
     pub operators: Vec<Share>,
-    /// By module, down to [`DEPTH`] parts of its path.
+    /// By module, down to two parts of its path.
     pub modules: Vec<Share>,
 }
 
