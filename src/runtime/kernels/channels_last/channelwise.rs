@@ -60,9 +60,8 @@ impl Channelwise {
         (result, to, channel): (&mut [f32], Grid, usize),
         add: bool,
     ) {
-        assert!(
-            from.end() <= x.len() && first + self.channels <= from.record && self.size() <= weights.len()
-        );
+        assert!(from.end() <= x.len() && from.images == to.images);
+        assert!(first + self.channels <= from.record && self.size() <= weights.len());
         to.split_rows(team, result, 2 * self.size(), |image, first_row, result| {
             let part = Part { own: self, weights, bias, x, from, first, to, channel, image, first_row, add };
             self.instructions.run(Task { part, result });
@@ -82,6 +81,7 @@ impl Channelwise {
         for (floats, grid, first) in [&x, &result] {
             assert!(grid.end() <= floats.len() && first + self.channels <= grid.record);
         }
+        assert_eq!(x.1.images, result.1.images);
         let block = self.taps() * self.lanes;
         let parts = Parts::new(0, 1, [self.size(); 2], block);
         team.each_part(gradient, parts, |part, gradient| {
