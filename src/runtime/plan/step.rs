@@ -244,11 +244,13 @@ impl Step {
         let Part { grid, channel, .. } = self.to;
         match &self.kernel {
             Kernel::Winograd { winograd, from, residual, activation } => {
-                let epilogue = Epilogue { residual: residual.as_ref().map(source), activation: *activation };
+                let (residual, activation) = (residual.as_ref().map(source), *activation);
+                let epilogue = Epilogue { residual, activation, add: false };
                 winograd.run(team, workspaces, source(from), (result, grid, channel), epilogue);
             }
             Kernel::Dense { dense, from, residual, activation } => {
-                let epilogue = Epilogue { residual: residual.as_ref().map(source), activation: *activation };
+                let (residual, activation) = (residual.as_ref().map(source), *activation);
+                let epilogue = Epilogue { residual, activation, add: false };
                 dense.run(team, data(from), from.grid, result, (grid, channel), epilogue);
             }
             Kernel::Depthwise { depthwise, from, runs, activation } => {

@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::compile::{Compiler, Done, within};
+use super::convolution::Convolution;
 use super::place::Place;
 use super::step::{Kernel, Step, Sum, Target};
 use crate::graph::{Conv, Node, Op, Value};
 use crate::runtime::RuntimeError;
 use crate::runtime::kernels::channels_last::channelwise::Channelwise;
 use crate::runtime::kernels::channels_last::gradients::Function;
-use crate::runtime::kernels::channels_last::products::Products;
 use crate::runtime::kernels::channels_last::taps;
 
 /// The gradient of a value.
@@ -73,7 +73,7 @@ impl<'c, 'a> Backward<'c, 'a> {
         let Some(gradient) = self.gradient(value) else { return Ok(()) };
         let first = node.inputs.first().copied();
         match (done, first) {
-            (Done::Dense(products), Some(x)) => self.dense(value, node, x, products, gradient),
+            (Done::Dense(own), Some(x)) => self.dense(value, node, x, own, gradient),
             (Done::Channelwise(own), Some(x)) => self.channelwise(value, node, x, own, gradient),
             (Done::Normalised { x, node: owner, norm }, _) => {
                 self.normalised(value, [x, owner], norm, gradient)
@@ -243,7 +243,7 @@ impl<'c, 'a> Backward<'c, 'a> {
         value: Value,
         node: &Node,
         x: Value,
-        products: Arc<Products>,
+        forward: Arc<Convolution>,
         gradient: Place,
     ) -> Result<(), RuntimeError> {
         let Op::Conv(conv) = node.op else { return Ok(()) };
@@ -251,15 +251,15 @@ impl<'c, 'a> Backward<'c, 'a> {
         let from = self.compiler.place(x)?;
         self.bias(value, node, gradient);
         if let Some(sum) = self.sum(weight) {
-            let kernel = Kernel::DenseWeight { products: products.clone(), sum };
+            let kernel = Kernel::DenseWeight { own: forward.clone(), sum };
             self.compiler.push(value, kernel, vec![from, gradient], None);
         }
         if !self.needs(x) {
             return Ok(());
         }
-        let backward = Arc::new(Products::backward(&conv, from.channels));
-        self.compiler.packed = self.compiler.packed.max(backward.size());
-        let kernel = Kernel::DenseInput { backward, forward: products, weight };
+        let backward = Arc::new(Convolution::backward(&conv, from.channels));
+        self.compiler.scratch = self.compiler.scratch.union(backward.scratch());
+        let kernel = Kernel::DenseInput { backward, forward, weight };
         self.contribute(value, x, kernel, vec![gradient])
     }
 

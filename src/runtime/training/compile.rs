@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Training;
+use super::convolution::{Convolution, ScratchSize};
 use super::learned::{Layout, Learned};
 use super::place::{Place, Storage};
 use super::step::{Kernel, Step, Target};
@@ -12,7 +13,6 @@ use crate::runtime::kernels::channels_last::Grid;
 use crate::runtime::kernels::channels_last::channelwise::Channelwise;
 use crate::runtime::kernels::channels_last::gradients::Function;
 use crate::runtime::kernels::channels_last::normalise::{Normalisation, Together};
-use crate::runtime::kernels::channels_last::products::Products;
 use crate::runtime::kernels::channels_last::taps;
 use crate::runtime::kernels::resample::Resample;
 use crate::runtime::{NormStatistics, RuntimeError};
@@ -25,7 +25,7 @@ pub(super) enum Done {
         of: Value,
         first: usize,
     },
-    Dense(Arc<Products>),
+    Dense(Arc<Convolution>),
     Channelwise(Arc<Channelwise>),
     /// A normalisation of `x`, and its number; `node` has the parameters.
     Normalised {
@@ -71,8 +71,8 @@ pub(super) struct Compiler<'a> {
     /// Floats of every value or gradient.
     pub(super) sizes: Vec<usize>,
     pub(super) steps: Vec<Step>,
-    /// Floats for the weights of one convolution as its input's gradient wants them.
-    pub(super) packed: usize,
+    /// What convolutions need to work in.
+    pub(super) scratch: ScratchSize,
 }
 
 impl<'a> Compiler<'a> {
@@ -95,7 +95,7 @@ impl<'a> Compiler<'a> {
             layouts: HashMap::new(),
             sizes: Vec::new(),
             steps: Vec::new(),
-            packed: 0,
+            scratch: ScratchSize::default(),
         }
     }
 
@@ -278,11 +278,12 @@ impl<'a> Compiler<'a> {
             let padding = conv.padding.into_iter().max().unwrap_or(0);
             let is_bordered = padding > 0 && from.grid.border >= padding && from.grid.record == from.channels;
             if is_bordered || from.grid.border == 0 {
-                let products = Arc::new(Products::forward(conv, from.channels, is_bordered));
-                if let Layout::Dense(_) = self.layout(weight, || Layout::Dense(products.clone())) {
-                    let kernel = Kernel::Dense { products: products.clone(), weight, bias };
+                let own = Arc::new(Convolution::forward(conv, from.channels, is_bordered));
+                if let Layout::Dense(_) = self.layout(weight, || Layout::Dense(own.clone())) {
+                    self.scratch = self.scratch.union(own.scratch());
+                    let kernel = Kernel::Dense { own: own.clone(), weight, bias };
                     self.write(value, node, vec![from], kernel);
-                    return Ok(Done::Dense(products));
+                    return Ok(Done::Dense(own));
                 }
             }
         }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Sgd;
+use super::convolution::Convolution;
 use crate::graph::{Array, Parameter};
 use crate::runtime::kernels::channels_last::aligned::Aligned;
 use crate::runtime::kernels::channels_last::channelwise::Channelwise;
-use crate::runtime::kernels::channels_last::products::Products;
 use crate::runtime::kernels::channels_last::team::{Parts, Team};
 
 /// Order of a parameter's numbers.
@@ -15,7 +15,7 @@ pub(super) enum Layout {
     /// As in its array.
     Plain,
     /// Panels of a dense convolution.
-    Dense(Arc<Products>),
+    Dense(Arc<Convolution>),
     /// Blocks of channels.
     Channelwise(Arc<Channelwise>),
 }
@@ -118,7 +118,7 @@ impl Layout {
     fn size(&self, parameter: &Parameter) -> usize {
         match self {
             Layout::Plain => parameter.elements(),
-            Layout::Dense(products) => products.size(),
+            Layout::Dense(own) => own.products.size(),
             Layout::Channelwise(own) => own.size(),
         }
     }
@@ -130,7 +130,7 @@ impl Layout {
         let (tap, channel, out) = (index % taps, index / taps % inputs, index / taps / inputs);
         match self {
             Layout::Plain => index,
-            Layout::Dense(products) => products.position(tap, channel, out),
+            Layout::Dense(own) => own.products.position(tap, channel, out),
             Layout::Channelwise(own) => own.position(tap, out),
         }
     }

@@ -13,6 +13,7 @@
 
 mod backward;
 mod compile;
+mod convolution;
 mod learned;
 mod memory;
 mod place;
@@ -23,10 +24,10 @@ use std::time::{Duration, Instant};
 
 use self::backward::Backward;
 use self::compile::Compiler;
+use self::convolution::Scratch;
 use self::place::Place;
 use self::reference::Reference;
 use self::step::{Kernel, State, Step};
-use super::kernels::channels_last::aligned::Aligned;
 use super::kernels::channels_last::elementwise::from_planes;
 use super::kernels::channels_last::team::Team;
 use super::{NormStatistics, RuntimeError};
@@ -155,7 +156,7 @@ impl TrainingPlan {
             buffers,
             learned: compiler.learned(|parameter| reached.contains(&parameter))?,
             reference: Reference::new(graph, weights, by_reference)?,
-            packed: Aligned::zeros(compiler.packed),
+            scratch: Scratch::new(compiler.scratch),
             norms: compiler.norms,
         };
         let input_shape = graph.node(input_value).map(|node| node.shape.clone()).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::convolution::{Convolution, Scratch};
 use super::learned::Learned;
 use super::place::Place;
 use super::reference::Reference;
@@ -12,7 +13,7 @@ use crate::runtime::kernels::channels_last::channelwise::Channelwise;
 use crate::runtime::kernels::channels_last::gradients::{Function, channel_sums, deal, dot, each};
 use crate::runtime::kernels::channels_last::normalise::Normalisation;
 use crate::runtime::kernels::channels_last::pool_gradient::max_pool_gradient;
-use crate::runtime::kernels::channels_last::products::{Products, Source};
+use crate::runtime::kernels::channels_last::products::Source;
 use crate::runtime::kernels::channels_last::resample::{Channels, max_pool, resample};
 use crate::runtime::kernels::channels_last::team::Team;
 use crate::runtime::kernels::resample::Resample;
@@ -47,19 +48,19 @@ pub(super) enum Kernel {
     /// Zeros.
     Zero,
     Dense {
-        products: Arc<Products>,
+        own: Arc<Convolution>,
         weight: usize,
         bias: Option<usize>,
     },
     /// Operand: the gradient of the result.
     DenseInput {
-        backward: Arc<Products>,
-        forward: Arc<Products>,
+        backward: Arc<Convolution>,
+        forward: Arc<Convolution>,
         weight: usize,
     },
     /// Operands: the input, and the gradient of the result.
     DenseWeight {
-        products: Arc<Products>,
+        own: Arc<Convolution>,
         sum: Sum,
     },
     Channelwise {
@@ -146,8 +147,7 @@ pub(super) struct State {
     pub(super) buffers: Vec<Aligned>,
     pub(super) learned: Vec<Learned>,
     pub(super) norms: Vec<Normalisation>,
-    /// Weights in the order in which gradients of inputs want them.
-    pub(super) packed: Aligned,
+    pub(super) scratch: Scratch,
     pub(super) reference: Reference,
 }
 
@@ -170,11 +170,6 @@ impl Step {
         match &self.kernel {
             Kernel::Reference => return state.forward_by_reference(self),
             Kernel::ReferenceGradient { sums } => return state.backward_by_reference(self, sums),
-            Kernel::DenseInput { backward, forward, weight } => {
-                if let Some(weights) = state.learned.get(*weight) {
-                    backward.transpose(team, forward, weights.value.floats(), state.packed.floats_mut());
-                }
-            }
             _ => {}
         }
         match self.targets.first() {
@@ -193,7 +188,7 @@ impl Step {
     }
 
     fn write(&self, team: &Team, state: &mut State, result: &mut [f32], target: &Target) {
-        let State { buffers, learned, norms, packed, .. } = state;
+        let State { buffers, learned, norms, scratch, .. } = state;
         let sources = [0, 1].map(|index| source(buffers, self.operands.get(index)));
         let [first, _] = sources;
         let Target { place, add } = *target;
@@ -203,12 +198,13 @@ impl Step {
         let (to, channel, channels) = (place.grid, place.channel, place.channels);
         match &self.kernel {
             Kernel::Zero => zero(result, &place),
-            Kernel::Dense { products, weight, bias: own } => {
-                products.run(team, [values(*weight), bias(own)], first, (result, to, channel), add);
+            Kernel::Dense { own, weight, bias: shift } => {
+                let weights = [values(*weight), bias(shift)];
+                own.run(team, scratch, weights, first, (result, to, channel), add);
             }
-            Kernel::DenseInput { backward, .. } => {
-                let weights = packed.floats().get(..backward.size()).unwrap_or_default();
-                backward.run(team, [weights, &[]], first, (result, to, channel), add);
+            Kernel::DenseInput { backward, forward, weight } => {
+                let weights = (forward.as_ref(), values(*weight));
+                backward.run_back(team, scratch, weights, first, (result, to, channel), add);
             }
             Kernel::Channelwise { own, weight, bias: shift } => {
                 own.run(team, [values(*weight), bias(shift)], first, (result, to, channel), add);
@@ -250,12 +246,12 @@ impl Step {
 
     /// Steps that change parameters' gradients only.
     fn sum(&self, team: &Team, state: &mut State) {
-        let State { buffers, learned, norms, .. } = state;
+        let State { buffers, learned, norms, scratch, .. } = state;
         let sources = [0, 1].map(|index| source(buffers, self.operands.get(index)));
         let [first, second] = sources;
         match &self.kernel {
-            Kernel::DenseWeight { products, sum } => with_gradient(learned, *sum, |gradient| {
-                products.weight_gradient(team, first, second, gradient, sum.add);
+            Kernel::DenseWeight { own, sum } => with_gradient(learned, *sum, |gradient| {
+                own.weight_gradient(team, scratch, first, second, (gradient, sum.add));
             }),
             Kernel::ChannelwiseWeight { own, sum } => with_gradient(learned, *sum, |gradient| {
                 own.weight_gradient(team, first, second, gradient, sum.add);

@@ -51,6 +51,8 @@ pub(crate) struct Epilogue<'a> {
     pub(crate) residual: Option<(&'a [f32], Grid, usize)>,
     /// Applied last.
     pub(crate) activation: Option<Activation>,
+    /// Whether what is there already is added.
+    pub(crate) add: bool,
 }
 
 /// Where the input of a convolution has its channels.
@@ -75,6 +77,10 @@ impl Epilogue<'_> {
         record: &mut [f32],
     ) {
         let mut sums = sums;
+        if self.add {
+            let there = load::<S, REGISTERS>(simd, record);
+            sums.iter_mut().zip(there).for_each(|(sum, there)| *sum = simd.add_f32s(*sum, there));
+        }
         if let Some((other, grid, first)) = self.residual {
             let at = grid.at(image, y, x) + first + start;
             let other = load::<S, REGISTERS>(simd, other.get(at..at + record.len()).unwrap_or_default());

@@ -28,6 +28,8 @@ mod slope;
 pub(crate) mod taps;
 pub(crate) mod team;
 pub(crate) mod winograd;
+pub(crate) mod winograd_gradient;
+pub(crate) mod winograd_weights;
 pub(crate) mod workspaces;
 
 use self::team::{Parts, Team};

@@ -91,6 +91,11 @@ impl Products {
         }
     }
 
+    /// The instruction set that it runs with.
+    pub(crate) fn instructions(&self) -> Instructions {
+        self.instructions
+    }
+
     /// Rows of weights: channels of all taps.
     pub(crate) fn depth(&self) -> usize {
         self.taps * self.channels

@@ -17,7 +17,7 @@ use super::workspaces::Workspaces;
 use crate::graph::Conv;
 
 /// Numbers of a transformed tile.
-const POINTS: usize = 16;
+pub(super) const POINTS: usize = 16;
 
 /// Floats of the transformed input of a block, so that it stays in the second cache.
 const BLOCK: usize = 96 * 1024;
@@ -28,15 +28,21 @@ const WIDEST_PANEL: usize = 4 * 16;
 /// A convolution with transformed and packed weights.
 #[derive(Debug)]
 pub(crate) struct Winograd {
-    channels: usize,
-    panels: Vec<Panel>,
-    /// For every panel and point the weights of the panel's result channels, for one input channel after another.
+    tiling: Tiling,
     weights: Aligned,
     /// For every result channel, with zeros up to the end of the last panel.
     bias: Vec<f32>,
+}
+
+/// A convolution whose weights are given, transformed, with each run: for every panel and point those of the panel's
+/// result channels, for one input channel after another.
+#[derive(Debug)]
+pub(crate) struct Tiling {
+    pub(super) channels: usize,
+    pub(super) panels: Vec<Panel>,
     /// What a pixel outside the picture consists of.
     zeros: Vec<f32>,
-    instructions: Instructions,
+    pub(super) instructions: Instructions,
 }
 
 /// Whether a convolution of so many channels is faster so than as plain products.
@@ -51,12 +57,37 @@ pub(crate) fn pays(conv: &Conv, channels: usize) -> bool {
 impl Winograd {
     /// A kernel `[out, channels, 3, 3]` and a bias `[out]`.
     pub(crate) fn new(kernel: &[f32], bias: &[f32], channels: usize, instructions: Instructions) -> Winograd {
-        let lanes = instructions.lanes();
-        let panels = panels(bias.len(), lanes);
-        let weights = Aligned::from(pack(kernel, channels, &panels, lanes).as_slice());
+        let tiling = Tiling::new(channels, bias.len(), instructions);
+        let weights = Aligned::from(pack(kernel, channels, &tiling.panels, instructions.lanes()).as_slice());
         let mut bias = bias.to_vec();
-        bias.resize(panels.last().map_or(0, |panel| panel.start + panel.registers * lanes), 0.0);
-        Winograd { channels, panels, weights, bias, zeros: vec![0.0; channels], instructions }
+        let end = |panel: &Panel| panel.start + panel.registers * instructions.lanes();
+        bias.resize(tiling.panels.last().map_or(0, end), 0.0);
+        Winograd { tiling, weights, bias }
+    }
+
+    /// Floats that each thread needs to work in.
+    pub(crate) fn workspace(&self) -> usize {
+        self.tiling.workspace()
+    }
+
+    /// Writes the result into `result` at `to`, its first channel at `channel` of a record.
+    pub(crate) fn run(
+        &self,
+        team: &Team,
+        workspaces: &Workspaces,
+        source: Source<'_>,
+        target: (&mut [f32], Grid, usize),
+        epilogue: Epilogue<'_>,
+    ) {
+        self.tiling.run(team, workspaces, [self.weights.floats(), &self.bias], source, target, epilogue);
+    }
+}
+
+impl Tiling {
+    /// A convolution of `channels` to `out` channels.
+    pub(crate) fn new(channels: usize, out: usize, instructions: Instructions) -> Tiling {
+        let panels = panels(out, instructions.lanes());
+        Tiling { channels, panels, zeros: vec![0.0; channels], instructions }
     }
 
     /// Tiles that are worked on at once.
@@ -69,17 +100,24 @@ impl Winograd {
         self.block() * POINTS * (self.channels + WIDEST_PANEL)
     }
 
+    /// Number of transformed weights.
+    pub(crate) fn size(&self) -> usize {
+        let registers: usize = self.panels.iter().map(|panel| panel.registers).sum();
+        POINTS * self.channels * registers * self.instructions.lanes()
+    }
+
     /// Writes the result into `result` at `to`, its first channel at `channel` of a record.
     pub(crate) fn run(
         &self,
         team: &Team,
         workspaces: &Workspaces,
+        weights: [&[f32]; 2],
         source: Source<'_>,
         (result, to, channel): (&mut [f32], Grid, usize),
         epilogue: Epilogue<'_>,
     ) {
         to.split_row_pairs(team, result, |image, first_row, result| {
-            let part = Part { winograd: self, source, to, image, first_row, channel, epilogue };
+            let part = Part { tiling: self, weights, source, to, image, first_row, channel, epilogue };
             workspaces.with(|workspace| self.instructions.run(Task { part, result, workspace }));
         });
     }
@@ -124,7 +162,9 @@ fn pack(kernel: &[f32], channels: usize, panels: &[Panel], lanes: usize) -> Vec<
 /// Some pairs of rows of the result.
 #[derive(Clone, Copy)]
 struct Part<'a> {
-    winograd: &'a Winograd,
+    tiling: &'a Tiling,
+    /// Transformed weights, and the bias.
+    weights: [&'a [f32]; 2],
     source: Source<'a>,
     to: Grid,
     image: usize,
@@ -145,21 +185,21 @@ impl WithSimd for Task<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Task { part, result, workspace } = self;
-        let Part { winograd, to, .. } = part;
+        let Part { tiling, weights: [weights, _], to, .. } = part;
         let across = to.width.div_ceil(2).max(1);
         let tiles = result.len().div_ceil(to.row.max(1)).div_ceil(2) * across;
-        let block = winograd.block();
+        let block = tiling.block();
         let (inputs, products) =
-            workspace.split_at_mut((block * POINTS * winograd.channels).min(workspace.len()));
+            workspace.split_at_mut((block * POINTS * tiling.channels).min(workspace.len()));
         let mut first = 0;
         while first < tiles {
             let tiles = Tiles { part, first, count: block.min(tiles - first), across };
             tiles.transform(simd, inputs);
-            let mut weights = winograd.weights.floats();
-            for panel in &winograd.panels {
-                let length = POINTS * winograd.channels * panel.registers * S::F32_LANES;
-                let (own, rest) = weights.split_at(length.min(weights.len()));
-                weights = rest;
+            let mut rest = weights;
+            for panel in &tiling.panels {
+                let length = POINTS * tiling.channels * panel.registers * S::F32_LANES;
+                let (own, after) = rest.split_at(length.min(rest.len()));
+                rest = after;
                 let many = has_many_registers(S::F32_LANES);
                 let operands = (&*inputs, own, &mut *products);
                 match (many, panel.registers) {
@@ -197,7 +237,7 @@ impl<'a> Tiles<'a> {
     /// Writes the transformed tiles of the input, `[tile, point, channel]`.
     #[inline(always)]
     fn transform<S: Simd>(&self, simd: S, inputs: &mut [f32]) {
-        let channels = self.part.winograd.channels;
+        let channels = self.part.tiling.channels;
         for (tile, points) in inputs.chunks_mut(POINTS * channels).enumerate().take(self.count) {
             let pixels = self.pixels(tile);
             let mut first = 0;
@@ -214,9 +254,9 @@ impl<'a> Tiles<'a> {
     /// The pixels of the input that a tile is computed of, 4x4; zeros outside the picture.
     #[inline(always)]
     fn pixels(&self, tile: usize) -> [[&'a [f32]; 4]; 4] {
-        let Part { winograd, source: (x, from, channel), image, first_row, .. } = self.part;
+        let Part { tiling, source: (x, from, channel), image, first_row, .. } = self.part;
         let [row, column] = self.pixel(tile);
-        let zeros = winograd.zeros.as_slice();
+        let zeros = tiling.zeros.as_slice();
         let mut pixels = [[zeros; 4]; 4];
         for (down, pixels) in pixels.iter_mut().enumerate() {
             for (right, pixel) in pixels.iter_mut().enumerate() {
@@ -241,7 +281,7 @@ impl<'a> Tiles<'a> {
         (inputs, weights, products): (&[f32], &[f32], &mut [f32]),
         result: &mut [f32],
     ) {
-        let channels = self.part.winograd.channels;
+        let channels = self.part.tiling.channels;
         let (weights, _) = S::as_simd_f32s(weights);
         let (products, _) = S::as_mut_simd_f32s(products);
         let products = products.as_chunks_mut::<REGISTERS>().0;
@@ -279,8 +319,8 @@ impl<'a> Tiles<'a> {
         products: &[[S::f32s; REGISTERS]; POINTS],
         result: &mut [f32],
     ) {
-        let Part { winograd, to, image, first_row, channel, epilogue, .. } = self.part;
-        let bias = winograd.bias.get(panel.start..).unwrap_or_default();
+        let Part { weights: [_, bias], to, image, first_row, channel, epilogue, .. } = self.part;
+        let bias = bias.get(panel.start..).unwrap_or_default();
         let mut pixels = [load::<S, REGISTERS>(simd, bias); 4];
         let [first, second, third, fourth] = &mut pixels;
         let pixels_of_register = first.iter_mut().zip(second).zip(third).zip(fourth);
@@ -306,10 +346,6 @@ impl<'a> Tiles<'a> {
 #[allow(unsafe_code)] // bounds are checked once for all pixels and points
 #[inline(always)]
 fn transform_register<S: Simd>(simd: S, pixels: &[[&[f32]; 4]; 4], first: usize, points: &mut [f32]) {
-    #[inline(always)]
-    fn across<S: Simd>(simd: S, [p, q, r, s]: [S::f32s; 4]) -> [S::f32s; 4] {
-        [simd.sub_f32s(p, r), simd.add_f32s(q, r), simd.sub_f32s(r, q), simd.sub_f32s(q, s)]
-    }
     let channels = points.len() / POINTS;
     let end = first + S::F32_LANES;
     assert!(end <= channels && pixels.as_flattened().iter().all(|pixel| pixel.len() >= channels));
@@ -319,22 +355,25 @@ fn transform_register<S: Simd>(simd: S, pixels: &[[&[f32]; 4]; 4], first: usize,
         let [a, b, c, d] = pixels.map(|pixel| unsafe { pixel.get_unchecked(first..end) });
         let [[a], [b], [c], [d]] =
             [load::<S, 1>(simd, a), load::<S, 1>(simd, b), load::<S, 1>(simd, c), load::<S, 1>(simd, d)];
-        *row = across(simd, [a, b, c, d]);
+        *row = [a, b, c, d];
     }
-    let [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]] = rows;
-    let columns = [
-        across(simd, [a, e, i, m]),
-        across(simd, [b, f, j, n]),
-        across(simd, [c, g, k, o]),
-        across(simd, [d, h, l, p]),
-    ];
-    for (x, column) in columns.iter().enumerate() {
-        for (y, value) in column.iter().enumerate() {
-            let at = (4 * y + x) * channels;
-            // SAFETY: `points` has as many floats for each of the sixteen points, and `end` is within them.
-            store(simd, &[*value], None, unsafe { points.get_unchecked_mut(at + first..at + end) });
-        }
+    for (point, value) in transformed_tile(simd, rows).as_flattened().iter().enumerate() {
+        let at = point * channels;
+        // SAFETY: `points` has as many floats for each of the sixteen points, and `end` is within them.
+        store(simd, &[*value], None, unsafe { points.get_unchecked_mut(at + first..at + end) });
     }
+}
+
+/// The sixteen points of a tile of the input, row by row.
+#[inline(always)]
+pub(super) fn transformed_tile<S: Simd>(simd: S, tile: [[S::f32s; 4]; 4]) -> [[S::f32s; 4]; 4] {
+    let across = |[p, q, r, s]: [S::f32s; 4]| {
+        [simd.sub_f32s(p, r), simd.add_f32s(q, r), simd.sub_f32s(r, q), simd.sub_f32s(q, s)]
+    };
+    let [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]] = tile.map(across);
+    let [[a, e, i, m], [b, f, j, n], [c, g, k, o], [d, h, l, p]] =
+        [across([a, e, i, m]), across([b, f, j, n]), across([c, g, k, o]), across([d, h, l, p])];
+    [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]]
 }
 
 /// The four sums of a register of a tile's products.
@@ -404,7 +443,7 @@ mod tests {
                 from_planes(team, &other, &mut residual, to, &all(out));
                 workspaces.reserve(team.threads(), winograd.workspace());
                 let residual = Some((&residual[..], to, 0));
-                let epilogue = Epilogue { residual, activation: Some(Activation::Relu) };
+                let epilogue = Epilogue { residual, activation: Some(Activation::Relu), add: false };
                 winograd.run(team, &workspaces, (&pixels, from, 0), (&mut result, to, 0), epilogue);
             });
             let mut found = vec![0.0; result.len()];

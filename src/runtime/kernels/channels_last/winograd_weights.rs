@@ -1,0 +1,99 @@
+//! Weights that change between runs, from the order of [`Products`] to Winograd's and their gradients back.
+//!
+//! Both ways are sums over whole planes of channels: a point of the transformed kernel is a sum of taps, and the
+//! gradient of a tap, the transform being linear, a sum of points with the same factors.
+
+use pulp::{Simd, WithSimd};
+
+use super::products::Products;
+use super::team::{Parts, Team};
+use super::winograd::POINTS;
+
+/// The factor of each tap of a line of the kernel in each of the four numbers that it is transformed to.
+const FACTORS: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
+
+/// Taps of the kernel.
+const TAPS: usize = 9;
+
+/// Transforms packed weights. The kernel is turned around in the gradient of an input.
+pub(crate) fn transform(
+    team: &Team,
+    products: &Products,
+    weights: &[f32],
+    transformed: &mut [f32],
+    is_turned: bool,
+) {
+    let factor = |point: usize, tap: usize| factor(point, if is_turned { TAPS - 1 - tap } else { tap });
+    convert(team, products, (weights, TAPS), (transformed, POINTS), factor, false);
+}
+
+/// Writes, or adds, the gradients of packed weights from those of the transformed.
+pub(super) fn transform_gradient(
+    team: &Team,
+    products: &Products,
+    transformed: &[f32],
+    gradient: &mut [f32],
+    add: bool,
+) {
+    convert(team, products, (transformed, POINTS), (gradient, TAPS), |tap, point| factor(point, tap), add);
+}
+
+fn factor(point: usize, tap: usize) -> f32 {
+    let of = |line: usize, tap: usize| FACTORS.get(line).and_then(|taps| taps.get(tap)).copied();
+    of(point / 4, tap / 3).unwrap_or(0.0) * of(point % 4, tap % 3).unwrap_or(0.0)
+}
+
+/// Makes of so many planes of each panel others, which are sums of them with factors.
+fn convert(
+    team: &Team,
+    products: &Products,
+    (source, sources): (&[f32], usize),
+    (target, targets): (&mut [f32], usize),
+    factor: impl Fn(usize, usize) -> f32 + Sync,
+    add: bool,
+) {
+    let (mut source, mut target) = (source, target);
+    for panel in &products.panels {
+        let plane = products.channels * products.width(panel);
+        let (planes, rest) = source.split_at((sources * plane).min(source.len()));
+        source = rest;
+        let (own, rest) = target.split_at_mut((targets * plane).min(target.len()));
+        target = rest;
+        team.each_part(own, Parts::new(0, targets, [plane; 2], plane), |index, target| {
+            let mut terms = [(0.0, [].as_slice()); POINTS];
+            let factors = planes.chunks(plane.max(1)).enumerate().map(|(at, plane)| (factor(index, at), plane));
+            let mut count = 0;
+            for (slot, term) in terms.iter_mut().zip(factors.filter(|(factor, _)| *factor != 0.0)) {
+                *slot = term;
+                count += 1;
+            }
+            let terms = terms.get(..count).unwrap_or_default();
+            products.instructions.run(Sum { terms, target, add });
+        });
+    }
+}
+
+/// A sum of planes with factors.
+struct Sum<'a, 't> {
+    terms: &'a [(f32, &'a [f32])],
+    target: &'t mut [f32],
+    add: bool,
+}
+
+impl WithSimd for Sum<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // Planes consist of whole registers.
+        for (at, slot) in S::as_mut_simd_f32s(self.target).0.iter_mut().enumerate() {
+            let mut sum = if self.add { *slot } else { simd.splat_f32s(0.0) };
+            for (factor, plane) in self.terms {
+                if let Some(value) = S::as_simd_f32s(plane).0.get(at) {
+                    sum = simd.mul_add_e_f32s(simd.splat_f32s(*factor), *value, sum);
+                }
+            }
+            *slot = sum;
+        }
+    }
+}
