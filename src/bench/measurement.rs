@@ -24,11 +24,13 @@ pub enum Mode {
 
 /// How to measure.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct Settings<'a> {
     /// What is timed.
     pub mode: Mode,
     /// `[N, 3, H, W]`.
     pub input: [usize; 4],
+    /// The module at whose results the network ends, if not all of it is timed.
+    pub until: Option<&'a str>,
     /// Timed runs.
     pub rounds: usize,
     /// Whether every step is timed as well, in as many runs more.
@@ -44,6 +46,9 @@ pub struct Measurement {
     pub mode: Mode,
     /// `[N, 3, H, W]`.
     pub input: [usize; 4],
+    /// The module at whose results the network ended.
+    #[serde(default)]
+    pub until: Option<String>,
     /// Threads that worked.
     pub threads: usize,
     /// The instruction set of the kernels.
@@ -87,10 +92,10 @@ const WINOGRAD_SAVING: f64 = 36.0 / 16.0;
 pub fn measure(
     model: &Model,
     weights: Option<&Weights>,
-    settings: Settings,
+    settings: Settings<'_>,
 ) -> Result<Measurement, RuntimeError> {
-    let Settings { mode, input, .. } = settings;
-    let mut work = Work::new(model, weights, mode, input)?;
+    let Settings { mode, input, until, .. } = settings;
+    let mut work = Work::new(model, weights, settings)?;
     let begin = Instant::now();
     let mut warm_ups = 0;
     while warm_ups < WARM_UP || begin.elapsed() < WARM_UP_TIME {
@@ -108,6 +113,7 @@ pub fn measure(
         network: model.name(),
         mode,
         input,
+        until: until.map(str::to_owned),
         threads: rayon::current_num_threads(),
         instructions: instructions().to_owned(),
         rounds,
@@ -163,7 +169,7 @@ mod tests {
     use crate::models::preset;
 
     fn nanodet(mode: Mode) -> Measurement {
-        let settings = Settings { mode, input: [2, 3, 64, 32], rounds: 3, profile: true };
+        let settings = Settings { mode, input: [2, 3, 64, 32], until: None, rounds: 3, profile: true };
         measure(&preset("nanodet-plus-m").unwrap().model(), None, settings).unwrap()
     }
 

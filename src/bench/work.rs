@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::Mode;
+use super::{Mode, Settings};
 use crate::graph::cost::costs;
-use crate::graph::passes::deploy;
-use crate::graph::{Graph, Role, Weights};
+use crate::graph::{Graph, Role, Weights, passes};
 use crate::models::{Form, Model};
 use crate::runtime::{Plan, RuntimeError, Sgd, TrainingPlan};
 
@@ -35,22 +34,25 @@ enum Compiled {
 }
 
 impl Work {
-    /// Compiles a network for an input `[N, 3, H, W]`; by default its weights are noise of a usual size.
+    /// Compiles a network; by default its weights are noise of a usual size.
     pub(super) fn new(
         model: &Model,
         weights: Option<&Weights>,
-        mode: Mode,
-        input: [usize; 4],
+        Settings { mode, input, until, .. }: Settings<'_>,
     ) -> Result<Work, RuntimeError> {
+        let part = |graph: Graph| match until {
+            Some(module) => passes::until(&graph, module),
+            None => Ok(graph),
+        };
         let (graph, weights) = match mode {
             Mode::Inference => {
-                let (graph, deployment) = deploy(&model.graph(Form::Inference, input)?);
+                let (graph, deployment) = passes::deploy(&part(model.graph(Form::Inference, input)?)?);
                 let weights = weights.map(|weights| deployment.apply(weights)).transpose()?;
                 let weights = weights.unwrap_or_else(|| noise(&graph));
                 (graph, weights)
             }
             Mode::Training => {
-                let graph = model.graph(Form::Training, input)?;
+                let graph = part(model.graph(Form::Training, input)?)?;
                 let weights = weights.cloned().unwrap_or_else(|| noise(&graph));
                 (graph, weights)
             }

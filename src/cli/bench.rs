@@ -43,11 +43,14 @@ pub(super) struct Bench {
     /// Time a training step: forward, backward from fixed gradients at the outputs, SGD
     #[arg(long)]
     train: bool,
+    /// Time the network only as far as the results of a module, such as `neck`
+    #[arg(long, value_name = "MODULE")]
+    until: Option<String>,
     /// Time operators and modules as well
     #[arg(long)]
     profile: bool,
     /// Compare two earlier results, which --json printed
-    #[arg(long, value_name = "FILE", num_args = 2, conflicts_with_all = ["subject", "profile", "train"])]
+    #[arg(long, value_name = "FILE", num_args = 2, conflicts_with_all = ["subject", "profile", "train", "until"])]
     compare: Option<Vec<PathBuf>>,
     /// Print one JSON document
     #[arg(long)]
@@ -73,12 +76,15 @@ impl Bench {
         let settings = Settings {
             mode: if self.train { Mode::Training } else { Mode::Inference },
             input: size.batch(usize::from(self.batch)),
+            until: self.until.as_deref(),
             rounds: usize::from(self.rounds),
             profile: self.profile,
         };
         let found =
             measure(&subject.model, subject.weights.as_ref(), settings).map_err(|error| match error {
-                RuntimeError::Graph(error @ GraphError::Size { .. }) => Usage(error.to_string()).into(),
+                RuntimeError::Graph(error @ (GraphError::Size { .. } | GraphError::Module { .. })) => {
+                    Usage(error.to_string()).into()
+                }
                 error => anyhow::Error::from(error),
             })?;
         let mut json = serde_json::to_value(&found)?;
@@ -113,7 +119,8 @@ impl Bench {
 
 fn text(description: &str, found: &Measurement) -> Result<String> {
     let [images, channels, height, width] = found.input;
-    let mut text = format!("{description}\n");
+    let until = found.until.as_ref().map_or_else(String::new, |module| format!(", until {module}"));
+    let mut text = format!("{description}{until}\n");
     let work = match found.mode {
         Mode::Inference => "",
         Mode::Training => "training step, ",

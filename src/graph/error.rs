@@ -27,6 +27,12 @@ pub enum GraphError {
         /// What divides both.
         divisor: usize,
     },
+    /// A module that the network does not have, or that has no result.
+    #[error("{path}: the network has no module of this name with a result")]
+    Module {
+        /// Path of the module.
+        path: String,
+    },
     /// One parameter name with two shapes or two roles.
     #[error("{name}: the parameter is used as {first:?} and as {second:?}")]
     Conflict {

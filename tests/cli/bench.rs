@@ -49,6 +49,7 @@ fn what_cannot_be_timed_is_refused() {
         (&["bench", "nanodet"], "neither a file nor a network; port models lists networks"),
         (&["bench", "nanodet-plus-m", "--image-size", "100"], "multiples of 32"),
         (&["bench", "nanodet-plus-m", "--batch", "0"], "--batch"),
+        (&["bench", "nanodet-plus-m", "--until", "nack"], "nack: the network has no module of this name"),
     ] {
         let Ran { code, stderr, .. } = sandbox.port(arguments);
         assert_eq!(code, 2, "{arguments:?}: {stderr}");

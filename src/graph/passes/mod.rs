@@ -6,8 +6,10 @@ mod deploy;
 mod fold;
 mod merge;
 mod norm;
+mod part;
 
 pub use dead::remove_dead;
 pub use deploy::{Deployment, deploy};
 pub use fold::{Folding, fold_batch_norms};
 pub use merge::{Merging, merge_branches};
+pub use part::until;

@@ -86,7 +86,11 @@ impl Convolution {
         ScratchSize {
             transposed: if is_forward { 0 } else { self.products.size() },
             transformed: self.winograd.as_ref().map_or(0, Tiling::size),
-            tiles: self.winograd.as_ref().filter(|_| is_forward).map_or(0, |_| self.products.winograd_workspace()),
+            tiles: self
+                .winograd
+                .as_ref()
+                .filter(|_| is_forward)
+                .map_or(0, |_| self.products.winograd_workspace()),
             workspace: self.winograd.as_ref().map_or(0, Tiling::workspace),
         }
     }

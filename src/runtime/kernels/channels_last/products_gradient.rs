@@ -4,11 +4,13 @@
 //! A tile of some channels by some registers is summed up in registers over a block of rows, block after block. Tasks
 //! are parts of the gradient, not of the pixels, so sums do not depend on the number of threads.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
 use super::dense::{Panel, has_many_registers};
 use super::products::{Products, Segment, Source};
-use super::registers::load;
+use super::registers::{add, load};
 use super::team::{Parts, Team};
 
 /// Floats of the operands that a block of rows may have, so that they stay in a core's cache.
@@ -130,18 +132,18 @@ impl Part<'_> {
             let images = image..(image + images).min(to.images);
             for row in (0..to.height).step_by(rows) {
                 let rows = row..(row + rows).min(to.height);
-                for (tile, sums) in gradient.chunks_mut(ROWS * REGISTERS * S::F32_LANES).enumerate() {
-                    let mut tile = Tile::<S, ROWS, REGISTERS, WHOLE> {
-                        part: self,
-                        channel: self.first + tile * ROWS,
-                        sums: [[simd.splat_f32s(0.0); REGISTERS]; ROWS],
-                    };
-                    for image in images.clone() {
-                        for row in rows.clone() {
-                            tile.add_row(simd, image, row);
+                let block = Block { part: self, images: images.clone(), rows };
+                let channels = S::as_mut_simd_f32s(gradient).0.as_chunks_mut::<REGISTERS>().0;
+                for (tile, channels) in channels.chunks_mut(ROWS).enumerate() {
+                    let first = self.first + tile * ROWS;
+                    match channels.first_chunk_mut::<ROWS>() {
+                        Some(channels) => block.add_to::<S, ROWS, REGISTERS, WHOLE>(simd, first, channels),
+                        None => {
+                            let mut sums = [[simd.splat_f32s(0.0); REGISTERS]; ROWS];
+                            block.add_to::<S, ROWS, REGISTERS, WHOLE>(simd, first, &mut sums);
+                            add(simd, channels, &sums);
                         }
                     }
-                    tile.add_to(simd, sums);
                 }
             }
         }
@@ -171,53 +173,55 @@ impl Part<'_> {
     }
 }
 
-/// Sums of some channels of the input by the channels of a panel.
-struct Tile<'a, S: Simd, const ROWS: usize, const REGISTERS: usize, const WHOLE: bool> {
+/// Some rows of pixels.
+struct Block<'a> {
     part: Part<'a>,
-    channel: usize,
-    sums: [[S::f32s; REGISTERS]; ROWS],
+    images: Range<usize>,
+    rows: Range<usize>,
 }
 
-impl<S: Simd, const ROWS: usize, const REGISTERS: usize, const WHOLE: bool>
-    Tile<'_, S, ROWS, REGISTERS, WHOLE>
-{
+impl Block<'_> {
+    /// Adds the products of the channels of the input from `first` on.
     #[allow(unsafe_code)] // bounds are checked once for a row of pixels
     #[inline(always)]
-    fn add_row(&mut self, simd: S, image: usize, row: usize) {
-        let Some(Line { x, result, count }) = self.part.line(image, row, self.channel) else { return };
+    fn add_to<S: Simd, const ROWS: usize, const REGISTERS: usize, const WHOLE: bool>(
+        &self,
+        simd: S,
+        first: usize,
+        channels: &mut [[S::f32s; REGISTERS]; ROWS],
+    ) {
         let ((floats, from, _), (gradients, to, _)) = (self.part.x, self.part.result);
-        let channels = self.part.panel.channels;
+        let own_channels = self.part.panel.channels;
         let step = self.part.stride[1] * from.record;
-        assert!(x + (count - 1) * step + ROWS <= floats.len());
-        assert!(result + (count - 1) * to.record + channels <= gradients.len());
-        assert!(!WHOLE || channels == REGISTERS * S::F32_LANES);
-        let mut sums = self.sums;
-        for pixel in 0..count {
-            let (x, result) = (x + pixel * step, result + pixel * to.record);
-            // SAFETY: positions grow with the pixel, and those of the last were checked above.
-            let own = unsafe { gradients.get_unchecked(result..result + channels) };
-            let own = if WHOLE { whole::<S, REGISTERS>(simd, own) } else { load::<S, REGISTERS>(simd, own) };
-            // SAFETY: as above, for all rows of the tile.
-            let floats = unsafe { floats.get_unchecked(x..x + ROWS) };
-            for (sums, float) in sums.iter_mut().zip(floats) {
-                let float = simd.splat_f32s(*float);
-                for (sum, own) in sums.iter_mut().zip(&own) {
-                    *sum = simd.mul_add_e_f32s(float, *own, *sum);
+        assert!(!WHOLE || own_channels == REGISTERS * S::F32_LANES);
+        // Only where every place of it is known do the sums stay in registers: so the channels are an array, too.
+        let mut sums = [[simd.splat_f32s(0.0); REGISTERS]; ROWS];
+        for image in self.images.clone() {
+            for row in self.rows.clone() {
+                let Some(Line { x, result, count }) = self.part.line(image, row, first) else { continue };
+                assert!(x + (count - 1) * step + ROWS <= floats.len());
+                assert!(result + (count - 1) * to.record + own_channels <= gradients.len());
+                for pixel in 0..count {
+                    let (x, result) = (x + pixel * step, result + pixel * to.record);
+                    // SAFETY: positions grow with the pixel, and those of the last were checked above.
+                    let own = unsafe { gradients.get_unchecked(result..result + own_channels) };
+                    let own = if WHOLE {
+                        whole::<S, REGISTERS>(simd, own)
+                    } else {
+                        load::<S, REGISTERS>(simd, own)
+                    };
+                    // SAFETY: as above, for all channels of the tile.
+                    let floats = unsafe { floats.get_unchecked(x..x + ROWS) };
+                    for (sums, float) in sums.iter_mut().zip(floats) {
+                        let float = simd.splat_f32s(*float);
+                        for (sum, own) in sums.iter_mut().zip(&own) {
+                            *sum = simd.mul_add_e_f32s(float, *own, *sum);
+                        }
+                    }
                 }
             }
         }
-        self.sums = sums;
-    }
-
-    /// Adds the sums of those rows that the gradient has.
-    #[inline(always)]
-    fn add_to(&self, simd: S, gradient: &mut [f32]) {
-        let rows = S::as_mut_simd_f32s(gradient).0.as_chunks_mut::<REGISTERS>().0;
-        for (slots, sums) in rows.iter_mut().zip(&self.sums) {
-            for (slot, sum) in slots.iter_mut().zip(sums) {
-                *slot = simd.add_f32s(*slot, *sum);
-            }
-        }
+        add(simd, channels, &sums);
     }
 }
 

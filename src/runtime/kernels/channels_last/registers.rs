@@ -33,6 +33,20 @@ pub(super) fn store<S: Simd>(
     }
 }
 
+/// Adds rows of registers, as many as there are.
+#[inline(always)]
+pub(super) fn add<S: Simd, const REGISTERS: usize>(
+    simd: S,
+    rows: &mut [[S::f32s; REGISTERS]],
+    sums: &[[S::f32s; REGISTERS]],
+) {
+    for (slots, sums) in rows.iter_mut().zip(sums) {
+        for (slot, sum) in slots.iter_mut().zip(sums) {
+            *slot = simd.add_f32s(*slot, *sum);
+        }
+    }
+}
+
 /// A function of every float of a register.
 #[inline(always)]
 pub(super) fn activated<S: Simd>(simd: S, activation: Option<Activation>, x: S::f32s) -> S::f32s {

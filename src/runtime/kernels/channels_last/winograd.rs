@@ -367,12 +367,20 @@ fn transform_register<S: Simd>(simd: S, pixels: &[[&[f32]; 4]; 4], first: usize,
 /// The sixteen points of a tile of the input, row by row.
 #[inline(always)]
 pub(super) fn transformed_tile<S: Simd>(simd: S, tile: [[S::f32s; 4]; 4]) -> [[S::f32s; 4]; 4] {
-    let across = |[p, q, r, s]: [S::f32s; 4]| {
+    // No closures here and below: they would not be compiled for the instruction set.
+    #[inline(always)]
+    fn across<S: Simd>(simd: S, [p, q, r, s]: [S::f32s; 4]) -> [S::f32s; 4] {
         [simd.sub_f32s(p, r), simd.add_f32s(q, r), simd.sub_f32s(r, q), simd.sub_f32s(q, s)]
-    };
-    let [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]] = tile.map(across);
-    let [[a, e, i, m], [b, f, j, n], [c, g, k, o], [d, h, l, p]] =
-        [across([a, e, i, m]), across([b, f, j, n]), across([c, g, k, o]), across([d, h, l, p])];
+    }
+    let [first, second, third, fourth] = tile;
+    let [a, b, c, d] = across(simd, first);
+    let [e, f, g, h] = across(simd, second);
+    let [i, j, k, l] = across(simd, third);
+    let [m, n, o, p] = across(simd, fourth);
+    let [a, e, i, m] = across(simd, [a, e, i, m]);
+    let [b, f, j, n] = across(simd, [b, f, j, n]);
+    let [c, g, k, o] = across(simd, [c, g, k, o]);
+    let [d, h, l, p] = across(simd, [d, h, l, p]);
     [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]]
 }
 

@@ -11,7 +11,7 @@ use pulp::{Simd, WithSimd};
 use super::Grid;
 use super::dense::{Panel, has_many_registers};
 use super::products::{Products, Source};
-use super::registers::{load, store};
+use super::registers::{add, load, store};
 use super::team::{Parts, Team};
 use super::winograd::{POINTS, transformed_tile};
 use super::winograd_weights::transform_gradient;
@@ -145,7 +145,8 @@ impl Tiles {
     #[inline(always)]
     fn pixels(&self) -> impl Iterator<Item = (usize, [usize; 2])> {
         let [down, across] = [self.grid.height.div_ceil(2), self.grid.width.div_ceil(2)];
-        (self.first..self.end).map(move |tile| (tile / across / down, [tile / across % down * 2, tile % across * 2]))
+        (self.first..self.end)
+            .map(move |tile| (tile / across / down, [tile / across % down * 2, tile % across * 2]))
     }
 }
 
@@ -183,14 +184,15 @@ impl WithSimd for Inputs<'_, '_> {
             for start in (0..channels).step_by(lanes) {
                 let source = (source.0, source.1, source.2 + start);
                 let count = lanes.min(channels - start);
-                // The first row and column are one before the tile's: below zero by wrapping around.
-                let register = |down: usize, right: usize| {
-                    let at = [(y + down).wrapping_sub(1), (x + right).wrapping_sub(1)];
-                    let [register] = pixel::<S, 1>(simd, source, (image, at), count);
-                    register
-                };
-                let row = |down: usize| [0, 1, 2, 3].map(|right| register(down, right));
-                let transformed = transformed_tile(simd, [row(0), row(1), row(2), row(3)]);
+                let mut pixels = [[simd.splat_f32s(0.0); 4]; 4];
+                for (down, row) in pixels.iter_mut().enumerate() {
+                    for (right, slot) in row.iter_mut().enumerate() {
+                        // The first row and column are one before the tile's: below zero by wrapping around.
+                        let at = [(y + down).wrapping_sub(1), (x + right).wrapping_sub(1)];
+                        [*slot] = pixel::<S, 1>(simd, source, (image, at), count);
+                    }
+                }
+                let transformed = transformed_tile(simd, pixels);
                 for (point, value) in transformed.as_flattened().iter().enumerate() {
                     let at = (point * GROUP + tile) * CHANNELS + start;
                     store(simd, &[*value], None, points.get_mut(at..at + lanes).unwrap_or_default());
@@ -219,12 +221,13 @@ impl WithSimd for Results<'_, '_> {
             for start in (0..channels).step_by(lanes) {
                 let source = (source.0, source.1, source.2 + start);
                 let count = lanes.min(channels - start);
-                let register = |down: usize, right: usize| {
-                    let [register] = pixel::<S, 1>(simd, source, (image, [y + down, x + right]), count);
-                    register
-                };
-                let row = |down: usize| [register(down, 0), register(down, 1)];
-                let transformed = transformed_result(simd, [row(0), row(1)]);
+                let mut pixels = [[simd.splat_f32s(0.0); 2]; 2];
+                for (down, row) in pixels.iter_mut().enumerate() {
+                    for (right, slot) in row.iter_mut().enumerate() {
+                        [*slot] = pixel::<S, 1>(simd, source, (image, [y + down, x + right]), count);
+                    }
+                }
+                let transformed = transformed_result(simd, pixels);
                 for (point, value) in transformed.as_flattened().iter().enumerate() {
                     let at = (point * GROUP + tile) * registers * lanes + start;
                     store(simd, &[*value], None, points.get_mut(at..at + lanes).unwrap_or_default());
@@ -237,10 +240,14 @@ impl WithSimd for Results<'_, '_> {
 /// The sixteen points of a tile of the result's gradient, row by row: what each product has to do with each pixel.
 #[inline(always)]
 fn transformed_result<S: Simd>(simd: S, tile: [[S::f32s; 2]; 2]) -> [[S::f32s; 4]; 4] {
-    let spread = |[p, q]: [S::f32s; 2]| [p, simd.add_f32s(p, q), simd.sub_f32s(p, q), simd.neg_f32s(q)];
-    let [[a, b, c, d], [e, f, g, h]] = tile.map(spread);
-    let [[a, e, i, m], [b, f, j, n], [c, g, k, o], [d, h, l, p]] =
-        [spread([a, e]), spread([b, f]), spread([c, g]), spread([d, h])];
+    #[inline(always)]
+    fn spread<S: Simd>(simd: S, [p, q]: [S::f32s; 2]) -> [S::f32s; 4] {
+        [p, simd.add_f32s(p, q), simd.sub_f32s(p, q), simd.neg_f32s(q)]
+    }
+    let [first, second] = tile;
+    let ([a, b, c, d], [e, f, g, h]) = (spread(simd, first), spread(simd, second));
+    let ([a, e, i, m], [b, f, j, n]) = (spread(simd, [a, e]), spread(simd, [b, f]));
+    let ([c, g, k, o], [d, h, l, p]) = (spread(simd, [c, g]), spread(simd, [d, h]));
     [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]]
 }
 
@@ -296,11 +303,12 @@ impl Product<'_> {
                     // Channels that the last tile lacks repeat its last one and are not stored.
                     *slot = self.input(group, self.first + index * ROWS + row.min(rows.len() - 1), count);
                 }
-                let mut sums = [[simd.splat_f32s(0.0); REGISTERS]; ROWS];
-                add_outer_products(simd, &mut sums, &inputs, own);
-                for (slots, sums) in rows.iter_mut().zip(&sums) {
-                    for (slot, sum) in slots.iter_mut().zip(sums) {
-                        *slot = simd.add_f32s(*slot, *sum);
+                match rows.first_chunk_mut::<ROWS>() {
+                    Some(rows) => add_outer_products(simd, rows, &inputs, own),
+                    None => {
+                        let mut tile = [[simd.splat_f32s(0.0); REGISTERS]; ROWS];
+                        add_outer_products(simd, &mut tile, &inputs, own);
+                        add(simd, rows, &tile);
                     }
                 }
             }
@@ -317,16 +325,18 @@ impl Product<'_> {
     }
 }
 
-/// sums[r] += inputs[r][CHANNELS k] * results[k], for every k.
+/// rows[r] += the sum of inputs[r][CHANNELS k] * results[k] over every k.
 #[allow(unsafe_code)] // bounds are checked once for all tiles
 #[inline(always)]
 fn add_outer_products<S: Simd, const ROWS: usize, const REGISTERS: usize>(
     simd: S,
-    sums: &mut [[S::f32s; REGISTERS]; ROWS],
+    rows: &mut [[S::f32s; REGISTERS]; ROWS],
     inputs: &[&[f32]; ROWS],
     results: &[[S::f32s; REGISTERS]],
 ) {
     assert!(inputs.iter().all(|input| input.len() + CHANNELS > results.len() * CHANNELS));
+    // Only where every place of it is known do the sums stay in registers: so the rows are an array, too.
+    let mut sums = [[simd.splat_f32s(0.0); REGISTERS]; ROWS];
     for (tile, results) in results.iter().enumerate() {
         for (sums, input) in sums.iter_mut().zip(inputs) {
             // SAFETY: tile is below the number of results, and (results.len() - 1) * CHANNELS is within every slice,
@@ -337,4 +347,5 @@ fn add_outer_products<S: Simd, const ROWS: usize, const REGISTERS: usize>(
             }
         }
     }
+    add(simd, rows, &sums);
 }

@@ -61,7 +61,8 @@ fn convert(
         target = rest;
         team.each_part(own, Parts::new(0, targets, [plane; 2], plane), |index, target| {
             let mut terms = [(0.0, [].as_slice()); POINTS];
-            let factors = planes.chunks(plane.max(1)).enumerate().map(|(at, plane)| (factor(index, at), plane));
+            let factors =
+                planes.chunks(plane.max(1)).enumerate().map(|(at, plane)| (factor(index, at), plane));
             let mut count = 0;
             for (slot, term) in terms.iter_mut().zip(factors.filter(|(factor, _)| *factor != 0.0)) {
                 *slot = term;
