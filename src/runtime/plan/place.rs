@@ -78,7 +78,9 @@ impl Place {
     /// Writes the numbers of the value row-major into `result`, which has room for them.
     pub(super) fn read(&self, buffer: &[f32], result: &mut [f32]) {
         match self.form {
-            Form::Map | Form::ChannelsFirst => to_planes(buffer, self.grid, &self.positions, result),
+            Form::Map | Form::ChannelsFirst => {
+                to_planes(buffer, self.grid, self.positions.iter().copied(), result);
+            }
             Form::PointsFirst => self.read_points(buffer, result),
             Form::Plain => result.iter_mut().zip(buffer).for_each(|(slot, value)| *slot = *value),
         }

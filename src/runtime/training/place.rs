@@ -80,8 +80,7 @@ impl Place {
     pub(super) fn read(&self, buffer: &[f32], result: &mut [f32]) {
         match self.storage {
             Storage::ChannelsLast => {
-                let positions: Vec<usize> = (self.channel..self.channel + self.channels).collect();
-                to_planes(buffer, self.grid, &positions, result);
+                to_planes(buffer, self.grid, self.channel..self.channel + self.channels, result);
             }
             Storage::RowMajor => {
                 let source = buffer.get(self.grid.start..).unwrap_or_default();

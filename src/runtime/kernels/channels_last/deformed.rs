@@ -127,3 +127,67 @@ impl Part<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Conv, Op};
+    use crate::runtime::kernel::{Kernel, View};
+    use crate::runtime::kernels::channels_last::value::{Value, assert_near, random, wide};
+
+    /// Samples times the weights of a kernel without groups are the deformable convolution.
+    #[test]
+    fn samples_equal_those_of_the_reference() {
+        let plain = Conv::same(3, 3);
+        let uneven =
+            Conv { stride: [2, 1], dilation: [1, 2], kernel: [3, 2], padding: [0, 2], ..Conv::same(2, 3) };
+        for (channels, conv, offset_groups) in [(5, plain, 1), (6, plain.stride(2), 2), (4, uneven, 4)] {
+            let deform = DeformConv { conv, offset_groups };
+            let x = Value::among_others([1, channels, 5, 4], 1);
+            let size = Op::Conv(conv).infer(&[&x.shape]).unwrap();
+            let [height, width] = [size[2], size[3]];
+            // Up to three pixels away, beyond the picture as well.
+            let offsets = Value::among_others([1, deform.offsets(), height, width], 2).map(|x| 3.0 * x);
+            let masks = Value::among_others([1, deform.masks(), height, width], 3);
+            let kernel = random(conv.out * channels * deform.taps(), 4);
+            for masks in [None, Some(masks)] {
+                let expected = reference(deform, &x, [Some(&offsets), masks.as_ref()], &kernel);
+                let grid = Grid::packed(1, [height, width], deform.taps() * channels);
+                let mut samples = vec![f32::NAN; grid.end()];
+                Team::gather(|team| {
+                    let masks = masks.as_ref().map(Value::source);
+                    let own = Samples::new(deform, channels);
+                    own.run(team, x.source(), offsets.source(), masks, (&mut samples, grid));
+                });
+                assert_near(&multiplied(&samples, &kernel, [conv.out, channels, deform.taps()]), &expected);
+            }
+        }
+    }
+
+    fn reference(conv: DeformConv, x: &Value, maps: [Option<&Value>; 2], kernel: &[f32]) -> Vec<f64> {
+        let numbers: Vec<f64> = maps.iter().flatten().flat_map(|own| own.planes.clone()).collect();
+        let count = maps.iter().flatten().map(|own| own.shape[1]).sum();
+        let [_, _, height, width] = maps[0].unwrap().shape;
+        let [ky, kx] = conv.conv.kernel;
+        let kernel = wide(kernel);
+        let views = [
+            x.view(),
+            View { data: &numbers[..], shape: &[1, count, height, width] },
+            View { data: &kernel[..], shape: &[conv.conv.out, x.shape[1], ky, kx] },
+        ];
+        conv.forward(views).0
+    }
+
+    /// Samples `[pixel, tap, channel]` times a kernel `[out, channel, tap]`.
+    fn multiplied(samples: &[f32], kernel: &[f32], [out, channels, taps]: [usize; 3]) -> Vec<f32> {
+        let of = |pixel: &[f32], out: usize| {
+            let terms = (0..channels * taps).map(|at| {
+                let weight = kernel[(out * channels + at % channels) * taps + at / channels];
+                f64::from(pixel[at]) * f64::from(weight)
+            });
+            terms.sum::<f64>() as f32
+        };
+        let pixels = || samples.chunks(channels * taps);
+        (0..out).flat_map(|out| pixels().map(move |pixel| of(pixel, out))).collect()
+    }
+}

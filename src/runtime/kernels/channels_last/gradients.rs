@@ -178,3 +178,107 @@ pub(crate) fn dot([left, right]: [Source<'_>; 2], channels: usize) -> f64 {
     }
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::kernel::Kernel;
+    use crate::runtime::kernels::channels_last::value::{Value, assert_near};
+
+    const SHAPE: [usize; 4] = [2, 19, 3, 5];
+
+    /// Spread over the kinks of all functions.
+    fn operands() -> [Value; 2] {
+        [Value::among_others(SHAPE, 1).map(|x| 7.0 * x), Value::packed(SHAPE, 2)]
+    }
+
+    /// Asserts that a function of both operands is written, and added to what is there.
+    #[track_caller]
+    fn check(function: Function, expected: &[f64]) {
+        let [left, right] = operands();
+        for add in [false, true] {
+            let mut result = Value::among_others(SHAPE, 3);
+            let before = result.clone();
+            let sources = [left.source(), right.source()];
+            Team::gather(|team| each(team, function, sources, result.target(), SHAPE[1], add));
+            result.assert_holds(&if add { before.plus(expected) } else { expected.to_vec() });
+        }
+    }
+
+    #[test]
+    fn functions_of_elements_equal_the_references() {
+        let [left, right] = operands();
+        let both = |function: fn(f64, f64) -> f64| {
+            let pairs = left.planes.iter().zip(&right.planes);
+            pairs.map(|(a, b)| function(*a, *b)).collect::<Vec<f64>>()
+        };
+        check(Function::First, &left.planes);
+        check(Function::Sum, &both(|a, b| a + b));
+        check(Function::Product, &both(|a, b| a * b));
+        check(Function::Scaled(0.75), &both(|a, _| 0.75 * a));
+        let activations = [
+            Activation::Relu,
+            Activation::Relu6,
+            Activation::LeakyRelu(0.125),
+            Activation::Sigmoid,
+            Activation::Silu,
+            Activation::HardSigmoid,
+        ];
+        for activation in activations {
+            check(Function::Activated(activation), &activation.forward([left.view()]).0);
+            let [expected] = activation.backward([left.view()], left.view(), right.view(), [true]);
+            check(Function::Descended(activation), &expected.unwrap());
+        }
+    }
+
+    /// At kinks derivatives are PyTorch's.
+    #[test]
+    fn derivatives_at_kinks_equal_the_references() {
+        for activation in
+            [Activation::Relu, Activation::Relu6, Activation::LeakyRelu(0.5), Activation::HardSigmoid]
+        {
+            let x = Value::packed([1, 20, 1, 1], 1).map(|x| (x * 3.0).round() * 3.0);
+            let gradient = Value::packed(x.shape, 2);
+            let mut result = Value::packed(x.shape, 3);
+            let sources = [x.source(), gradient.source()];
+            let function = Function::Descended(activation);
+            Team::gather(|team| each(team, function, sources, result.target(), 20, false));
+            let [expected] = activation.backward([x.view()], x.view(), gradient.view(), [true]);
+            result.assert_holds(&expected.unwrap());
+        }
+    }
+
+    #[test]
+    fn channels_are_dealt_out() {
+        let [x, _] = operands();
+        let order: Vec<usize> = (0..SHAPE[1]).map(|channel| channel * 7 % SHAPE[1]).collect();
+        let expected: Vec<f64> = (0..2 * SHAPE[1])
+            .flat_map(|plane| {
+                let from = plane / SHAPE[1] * SHAPE[1] + order[plane % SHAPE[1]];
+                x.planes[from * 15..][..15].to_vec()
+            })
+            .collect();
+        for add in [false, true] {
+            let mut result = Value::among_others(SHAPE, 3);
+            let before = result.clone();
+            Team::gather(|team| deal(team, &order, x.source(), result.target(), add));
+            result.assert_holds(&if add { before.plus(&expected) } else { expected.clone() });
+        }
+    }
+
+    #[test]
+    fn channels_and_products_are_summed_up() {
+        let [left, right] = operands();
+        let planes = || left.planes.chunks(15).map(|plane| plane.iter().sum::<f64>());
+        let expected: Vec<f64> =
+            planes().zip(planes().skip(SHAPE[1])).map(|(first, second)| first + second).collect();
+        let mut sums = vec![f32::NAN; SHAPE[1]];
+        for (add, factor) in [(false, 1.0), (true, 2.0)] {
+            Team::gather(|team| channel_sums(team, left.source(), &mut sums, add));
+            assert_near(&sums, &expected.iter().map(|sum| factor * sum).collect::<Vec<_>>());
+        }
+        let product: f64 = left.planes.iter().zip(&right.planes).map(|(a, b)| a * b).sum();
+        let found = dot([left.source(), right.source()], SHAPE[1]);
+        assert!((found - product).abs() < 1e-12 * product.abs(), "{found} instead of {product}");
+    }
+}

@@ -8,6 +8,8 @@
 pub(crate) mod aligned;
 pub(crate) mod axis;
 pub(crate) mod channelwise;
+#[cfg(test)]
+mod convolutions;
 pub(crate) mod deformed;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
@@ -27,6 +29,8 @@ pub(crate) mod resample;
 mod slope;
 pub(crate) mod taps;
 pub(crate) mod team;
+#[cfg(test)]
+mod value;
 pub(crate) mod winograd;
 pub(crate) mod winograd_gradient;
 pub(crate) mod winograd_weights;
@@ -205,6 +209,7 @@ mod tests {
 
     /// The tests of this folder with lesser instruction sets than the best, each in a process of its own.
     #[test]
+    #[cfg_attr(miri, ignore = "starts processes")]
     fn kernels_equal_their_references_on_every_instruction_set() {
         if std::env::var_os("PORT_INSTRUCTIONS").is_some() {
             return;

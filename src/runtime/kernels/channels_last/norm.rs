@@ -193,3 +193,41 @@ impl Rows<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::kernel::{Kernel, View};
+    use crate::runtime::kernels::channels_last::value::{Value, random, wide};
+    use crate::runtime::kernels::norm::GroupNorm;
+
+    /// Groups that end within a register, means far from zero.
+    #[test]
+    fn group_norms_equal_the_reference() {
+        for (shape, groups) in [([2, 6, 3, 5], 3), ([1, 70, 7, 4], 7), ([3, 16, 1, 1], 2)] {
+            let [images, channels, height, width] = shape;
+            let x = Value::among_others(shape, 1).map(|number| number * 2.0 - 6.0);
+            let (weight, bias) = (random(channels, 2), random(channels, 3));
+            let (wide_weight, wide_bias) = (wide(&weight), wide(&bias));
+            let of = [channels];
+            let view = |data| View { data, shape: &of };
+            let reference = GroupNorm { groups, epsilon: 1e-4 };
+            let (normal, _) = reference.forward([x.view(), view(&wide_weight), view(&wide_bias)]);
+            let norm = Groups { groups, epsilon: 1e-4, weight, bias };
+            let moments_grid = Grid::packed(images, [height, 1], 2 * channels);
+            let factors_grid = Grid::packed(images, [1, 1], 2 * channels);
+            let (mut moments, mut factors) = (vec![0.0; moments_grid.end()], vec![0.0; factors_grid.end()]);
+            for activation in [None, Some(Activation::Relu)] {
+                let mut result = Value::among_others(shape, 4);
+                Team::gather(|team| {
+                    row_moments(team, x.source(), channels, (&mut moments, moments_grid));
+                    norm.factors(team, (&moments, moments_grid), width, (&mut factors, factors_grid));
+                    let factors = (&factors[..], factors_grid);
+                    normalise(team, x.source(), factors, channels, result.target(), activation);
+                });
+                let rectified = normal.iter().map(|number| number.max(0.0)).collect();
+                result.assert_holds(&if activation.is_some() { rectified } else { normal.clone() });
+            }
+        }
+    }
+}

@@ -95,3 +95,38 @@ impl WithSimd for Scatter<'_, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::kernel::{Kernel, View};
+    use crate::runtime::kernels::channels_last::value::Value;
+    use crate::runtime::kernels::pool::MaxPool;
+
+    /// Windows that overlap and stick out; numbers of which many are equal, and some that are none.
+    #[test]
+    fn gradients_of_max_pooling_equal_the_reference() {
+        let pools = [
+            Pool::new(3, 2, 1),
+            Pool::new(5, 1, 2),
+            Pool { ceil: true, ..Pool::new(2, 2, 0) },
+            Pool { kernel: [3, 2], stride: [1, 3], ..Pool::new(2, 2, 1) },
+        ];
+        let functions: [fn(f64) -> f64; 3] =
+            [|x| x, |x| (2.0 * x).round(), |x| if x > 0.8 { f64::NAN } else { (2.0 * x).round() }];
+        for pool in pools {
+            for function in functions {
+                let x = Value::among_others([2, 19, 7, 10], 1).map(function);
+                let (data, shape) = MaxPool(pool).forward([x.view()]);
+                let gradient = Value::among_others(shape[..].try_into().unwrap(), 2);
+                let view = View { data: &data[..], shape: &shape };
+                let [expected] = MaxPool(pool).backward([x.view()], view, gradient.view(), [true]);
+                let mut result = Value::among_others(x.shape, 3);
+                let before = result.clone();
+                let operands = [x.source(), gradient.source()];
+                Team::gather(|team| max_pool_gradient(team, &pool, operands, result.target(), x.shape[1]));
+                result.assert_holds(&before.plus(&expected.unwrap()));
+            }
+        }
+    }
+}

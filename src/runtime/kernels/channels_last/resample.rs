@@ -149,3 +149,81 @@ impl<W: Window> WithSimd for Task<'_, '_, W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::ResizeMode;
+    use crate::runtime::kernel::{Kernel, View};
+    use crate::runtime::kernels::channels_last::value::Value;
+    use crate::runtime::kernels::pool::MaxPool;
+
+    /// Runs a kernel on a picture of 19 channels, whose result has this shape.
+    fn result(
+        x: &Value,
+        shape: &[usize],
+        run: impl Fn(&Team, (&[f32], Grid), (&mut [f32], Grid), Channels) + Sync,
+    ) -> Value {
+        let mut result = Value::among_others(shape.try_into().unwrap(), 2);
+        let (floats, grid, from) = x.source();
+        let (target, to, channel) = result.target();
+        let channels = Channels { from, to: channel, count: x.shape[1] };
+        Team::gather(|team| run(team, (floats, grid), (target, to), channels));
+        result
+    }
+
+    #[test]
+    fn largest_values_equal_the_reference() {
+        let pools = [
+            Pool::new(3, 2, 1),
+            Pool::new(5, 1, 2),
+            Pool { ceil: true, ..Pool::new(2, 2, 0) },
+            Pool { kernel: [3, 2], stride: [1, 3], ..Pool::new(2, 2, 1) },
+        ];
+        let x = Value::among_others([2, 19, 7, 10], 1);
+        for pool in pools {
+            let (expected, shape) = MaxPool(pool).forward([x.view()]);
+            result(&x, &shape, |team, x, to, channels| max_pool(team, &pool, x, to, channels))
+                .assert_holds(&expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_counts_as_the_largest() {
+        let pool = Pool::new(3, 2, 1);
+        let rare = |number: f64| if number > 0.9 { f64::NAN } else { number };
+        let x = Value::among_others([1, 5, 6, 7], 1).map(rare);
+        let (expected, shape) = MaxPool(pool).forward([x.view()]);
+        let found = result(&x, &shape, |team, x, to, channels| max_pool(team, &pool, x, to, channels));
+        let is_none = |index: usize| {
+            let at = found.grid.nth(0, index % 12) + found.channel + index / 12;
+            found.floats[at].is_nan()
+        };
+        assert_eq!(shape, [1, 5, 3, 4]);
+        assert!(expected.iter().any(|number| number.is_nan()));
+        assert!((0..60).all(|index| is_none(index) == expected[index].is_nan()));
+    }
+
+    #[test]
+    fn weighted_sums_equal_the_reference() {
+        let (x, size) = (Value::among_others([2, 19, 7, 10], 1), [7, 10]);
+        let uncounted = Pool { ceil: true, count_padding: false, ..Pool::new(3, 2, 1) };
+        let averages = [Pool::new(3, 2, 1), uncounted].map(|pool| Resample::average(&pool, size));
+        let modes = [ResizeMode::Nearest, ResizeMode::Bilinear, ResizeMode::BilinearAlignCorners];
+        let sizes = [[14, 20], [5, 3], [1, 1]];
+        let resized = modes.into_iter().flat_map(|mode| sizes.map(|to| Resample::resize(mode, size, to)));
+        let adaptive = sizes.map(|to| Resample::adaptive_average(size, to));
+        for own in averages.into_iter().chain(adaptive).chain(resized) {
+            let (expected, shape) = own.forward([x.view()]);
+            result(&x, &shape, |team, x, to, channels| resample(team, &own, x, to, channels))
+                .assert_holds(&expected);
+            // The gradient of the input, by the transposed weights.
+            let gradient = Value::among_others(shape[..].try_into().unwrap(), 3);
+            let result_view = View { data: &expected[..], shape: &shape };
+            let [input] = own.backward([x.view()], result_view, gradient.view(), [true]);
+            let turned = own.transposed(size);
+            result(&gradient, &x.shape, |team, x, to, channels| resample(team, &turned, x, to, channels))
+                .assert_holds(&input.unwrap());
+        }
+    }
+}
