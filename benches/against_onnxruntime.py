@@ -9,20 +9,13 @@ compared, and the median of the rounds' ratios is the last line.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 
+import peers
+
 WARM_UP_SECONDS = 0.3
-
-
-def peak_memory():
-    """The largest resident memory of this process so far, in bytes (Linux)."""
-    with open("/proc/self/status") as status:
-        line = next(line for line in status if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
 
 
 def run_onnxruntime(model, threads, rounds):
@@ -30,7 +23,7 @@ def run_onnxruntime(model, threads, rounds):
     import numpy
     import onnxruntime
 
-    before = peak_memory()
+    before = peers.peak_memory()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -48,45 +41,21 @@ def run_onnxruntime(model, threads, rounds):
     while time.perf_counter() - begin < WARM_UP_SECONDS:
         run()
     seconds = [run() for _ in range(rounds)]
-    return {"shape": given.shape, "seconds": statistics.median(seconds), "memory": peak_memory() - before}
-
-
-def run_port(program, arguments, threads, rounds):
-    command = [program, "bench", *arguments, "--threads", str(threads), "--rounds", str(rounds), "--json"]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    for doubt in found["doubts"]:
-        print(f"  port: {doubt}")
-    return {"shape": found["input"], "seconds": found["seconds"]["median"], "memory": found["peak_memory"]}
+    return {"shape": given.shape, "seconds": statistics.median(seconds), "memory": peers.peak_memory() - before}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="the ONNX file")
-    parser.add_argument("--port", default="target/release/port", help="the program")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--rounds", type=int, default=7, help="how often both are started")
-    parser.add_argument("--runs", type=int, default=20, help="timed runs in a round")
+    peers.add_arguments(parser, rounds=7, runs=20)
     parser.add_argument("--only-onnxruntime", action="store_true", help=argparse.SUPPRESS)
     options, arguments = parser.parse_known_args()
     if options.only_onnxruntime:
         print(json.dumps(run_onnxruntime(options.model, options.threads, options.runs)))
         return
-    child = [sys.executable, __file__, options.model, "--only-onnxruntime"]
+    child = [__file__, options.model, "--only-onnxruntime"]
     child += ["--threads", str(options.threads), "--runs", str(options.runs)]
-    ratios, pairs = [], []
-    for _ in range(options.rounds):
-        ours = run_port(options.port, arguments, options.threads, options.runs)
-        theirs = json.loads(subprocess.run(child, check=True, capture_output=True, text=True).stdout)
-        if list(ours["shape"]) != list(theirs["shape"]):
-            sys.exit(f"shapes differ: port {ours['shape']}, ONNX Runtime {theirs['shape']}")
-        ratios.append(ours["seconds"] / theirs["seconds"])
-        pairs.append((ours, theirs))
-        print(f"  port {1e3 * ours['seconds']:.2f} ms, ONNX Runtime {1e3 * theirs['seconds']:.2f} ms: {ratios[-1]:.2f}")
-    for name, side in [("port", 0), ("ONNX Runtime", 1)]:
-        seconds = statistics.median(pair[side]["seconds"] for pair in pairs)
-        memory = max(pair[side]["memory"] for pair in pairs)
-        print(f"{name}: median {1e3 * seconds:.2f} ms, peak memory {memory / 2**20:.1f} MiB")
-    print(f"port / ONNX Runtime: {statistics.median(ratios):.2f} of the time")
+    peers.compare(options, arguments, "ONNX Runtime", child)
 
 
 if __name__ == "__main__":

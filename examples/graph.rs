@@ -1,5 +1,5 @@
 //! Writes a network node by node, with weights without meaning and the outputs for an input, so that other engines can
-//! be given the very same one: `benches/graph_onnx.py` and `benches/graph_torch.py` read it.
+//! be given the very same one: `benches/graph_onnx.py` and `benches/against_torch.py` read it.
 //!
 //!     cargo run --release --example graph -- gold-yolo-n gold-yolo-n --image-size 640
 //!

@@ -2,7 +2,7 @@
 
     pip install torch
     cargo run --release --example graph -- gold-yolo-n gold-yolo-n --image-size 320 --batch 8 --training
-    python benches/graph_torch.py gold-yolo-n gold-yolo-n --image-size 320 --batch 8
+    python benches/against_torch.py gold-yolo-n gold-yolo-n --image-size 320 --batch 8
 
 What stands behind the graph goes to `port bench --train` as it is. A step is forward, backward from fixed gradients at the
 outputs, and SGD with momentum; batch norms use the statistics of the batch. Every round starts both anew; medians of
@@ -11,22 +11,13 @@ their steps are compared.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 
+import peers
 from graph import Graph
 
 ACTIVATIONS = ["relu", "relu6", "sigmoid", "silu", "hard sigmoid"]
-
-
-def peak_memory():
-    """The largest resident memory of this process so far, in bytes (Linux)."""
-    with open("/proc/self/status") as status:
-        line = next(line for line in status if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
 
 
 def operator(node, parameters):
@@ -74,7 +65,7 @@ def run_torch(path, threads, rounds):
     import numpy
     import torch
 
-    before = peak_memory()
+    before = peers.peak_memory()
     torch.set_num_threads(threads)
     graph = Graph(path)
     parameters = [
@@ -115,45 +106,21 @@ def run_torch(path, threads, rounds):
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    return {"shape": list(picture.shape), "seconds": statistics.median(seconds), "memory": peak_memory() - before}
-
-
-def run_port(program, arguments, threads, rounds):
-    command = [program, "bench", *arguments, "--train", "--threads", str(threads), "--rounds", str(rounds), "--json"]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    for doubt in found["doubts"]:
-        print(f"  port: {doubt}")
-    return {"shape": found["input"], "seconds": found["seconds"]["median"], "memory": found["peak_memory"]}
+    return {"shape": list(picture.shape), "seconds": statistics.median(seconds), "memory": peers.peak_memory() - before}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("graph", help="the files of the graph without their ending")
-    parser.add_argument("--port", default="target/release/port", help="the program")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--rounds", type=int, default=5, help="how often both are started")
-    parser.add_argument("--runs", type=int, default=5, help="timed steps in a round")
+    peers.add_arguments(parser, rounds=5, runs=5)
     parser.add_argument("--only-torch", action="store_true", help=argparse.SUPPRESS)
     options, arguments = parser.parse_known_args()
     if options.only_torch:
         print(json.dumps(run_torch(options.graph, options.threads, options.runs)))
         return
-    child = [sys.executable, __file__, options.graph, "--only-torch"]
+    child = [__file__, options.graph, "--only-torch"]
     child += ["--threads", str(options.threads), "--runs", str(options.runs)]
-    ratios, pairs = [], []
-    for _ in range(options.rounds):
-        ours = run_port(options.port, arguments, options.threads, options.runs)
-        theirs = json.loads(subprocess.run(child, check=True, capture_output=True, text=True).stdout)
-        if list(ours["shape"]) != list(theirs["shape"]):
-            sys.exit(f"shapes differ: port {ours['shape']}, PyTorch {theirs['shape']}")
-        ratios.append(theirs["seconds"] / ours["seconds"])
-        pairs.append((ours, theirs))
-        print(f"  port {ours['seconds']:.3f} s, PyTorch {theirs['seconds']:.3f} s: {ratios[-1]:.2f}")
-    for name, side in [("port", 0), ("PyTorch", 1)]:
-        seconds = statistics.median(pair[side]["seconds"] for pair in pairs)
-        memory = max(pair[side]["memory"] for pair in pairs)
-        print(f"{name}: median {seconds:.3f} s, peak memory {memory / 2**20:.0f} MiB")
-    print(f"port does {statistics.median(ratios):.2f} times PyTorch's images per second")
+    peers.compare(options, [*arguments, "--train"], "PyTorch", child)
 
 
 if __name__ == "__main__":
