@@ -277,7 +277,7 @@ impl<'a> Compiler<'a> {
         } else if fits && conv.groups == 1 {
             let padding = conv.padding.into_iter().max().unwrap_or(0);
             let is_bordered = padding > 0 && from.grid.border >= padding && from.grid.record == from.channels;
-            if is_bordered || from.grid.border == 0 {
+            if is_bordered || from.grid.border == 0 || padding == 0 {
                 let own = Arc::new(Convolution::forward(conv, from.channels, is_bordered));
                 if let Layout::Dense(_) = self.layout(weight, || Layout::Dense(own.clone())) {
                     self.scratch = self.scratch.union(own.scratch());
@@ -420,7 +420,7 @@ impl<'a> Compiler<'a> {
         let fits = parts.iter().all(|part| part.storage == Storage::ChannelsLast);
         let whole = match (axis, node.shape.as_slice()) {
             (1, [_, _, _, _]) if fits => Place::packed(0, &node.shape),
-            (2, [images, channels, points]) if fits => Place::points(0, [*images, *channels, *points]),
+            (1 | 2, [images, channels, points]) if fits => Place::points(0, [*images, *channels, *points]),
             _ => return self.reference(value, node),
         };
         let buffer = match self.concatenations.get(&value) {

@@ -1,0 +1,58 @@
+//! What a training plan allocates.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
+
+mod support;
+
+use peak_alloc::PeakAlloc;
+use port::graph::Graph;
+use port::models::gold_yolo::GoldYolo;
+use port::models::{Form, Model, preset};
+use port::runtime::{Sgd, TrainingPlan};
+use support::synthetic_weights;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Memory in use never rises above what it is between steps. The only test of this file, as all share the count.
+#[test]
+fn nothing_is_allocated_after_the_first_step() {
+    // Inside the pool: handing it work from outside takes memory of its own every few dozen times.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    // Without attention, which goes to the reference executor and allocates there.
+    let gold_yolo = GoldYolo { attention_blocks: 0, ..GoldYolo::N };
+    let nanodet = preset("nanodet-plus-m").unwrap().model().graph(Form::Training, [2, 3, 96, 64]);
+    let gold_yolo = Model::from(gold_yolo).graph(Form::Training, [2, 3, 64, 96]);
+    for (name, graph, rounds) in [("nanodet-plus-m", nanodet, 10), ("gold-yolo-n", gold_yolo, 5)] {
+        let graph = graph.unwrap();
+        let mut plan = TrainingPlan::new(&graph, &synthetic_weights(&graph)).unwrap();
+        assert_eq!(plan.without_kernel().collect::<Vec<_>>(), [""; 0], "{name}");
+        let (before, peak) = pool.install(|| usage(&mut plan, &graph, rounds));
+        assert_eq!(peak, before, "{name}");
+    }
+}
+
+/// Memory in use before some steps and its peak in them.
+fn usage(plan: &mut TrainingPlan, graph: &Graph, rounds: usize) -> (usize, usize) {
+    let elements = |value| graph.node(value).unwrap().shape.iter().product::<usize>();
+    let input = vec![0.5; elements(graph.inputs()[0])];
+    let seeds: Vec<Vec<f32>> =
+        graph.outputs().iter().map(|(_, value)| vec![1e-4; elements(*value)]).collect();
+    let names = graph.outputs().iter().map(|(name, _)| name.as_str());
+    let gradients: Vec<(&str, &[f32])> = names.zip(seeds.iter().map(Vec::as_slice)).collect();
+    let mut numbers: Vec<Vec<f32>> = graph.outputs().iter().map(|_| Vec::new()).collect();
+    let sgd = Sgd { learning_rate: 0.01, momentum: 0.9, dampening: 0.0, weight_decay: 1e-4, nesterov: false };
+    let mut round = || {
+        plan.forward(&input).unwrap();
+        for ((name, _), numbers) in graph.outputs().iter().zip(&mut numbers) {
+            plan.output(name, numbers).unwrap();
+        }
+        plan.backward(&gradients).unwrap();
+        plan.step(&sgd);
+    };
+    (0..2).for_each(|_| round());
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
+    (0..rounds).for_each(|_| round());
+    (before, MEMORY.peak_usage())
+}
