@@ -215,6 +215,33 @@ impl Shape {
     }
 }
 
+/// Products of a random network, about, for the sake of time.
+const WORK: usize = 200_000_000;
+
+/// Pixels of all images of a random network.
+const PIXELS: usize = 64 * 32 * 64;
+
+impl Shape {
+    /// With as many images and channels as there is time for.
+    fn bounded(self) -> Shape {
+        let [images, _, height, width] = self.shape;
+        let images = images.min(PIXELS / (height * width)).max(1);
+        let work = |channels: usize| {
+            let taps = self.kernel * self.kernel * channels * (channels + 4) + 100 * channels;
+            images * height * width / (self.stride * self.stride) * 2 * taps
+        };
+        let channels = (1..=self.channels).rev().find(|channels| work(*channels) <= WORK).unwrap_or(1);
+        Shape { shape: [images, 3, height, width], channels, ..self }
+    }
+}
+
+/// Sizes from `low` to `high`, as many between 32 and 64 as between 1024 and 2048.
+fn sizes(low: usize, high: usize) -> impl Strategy<Value = usize> {
+    let [from, to] = [low, high].map(|size| (size as f64).ln());
+    (from..=to).prop_map(move |size| (size.exp().round() as usize).clamp(low, high))
+}
+
+/// Pictures of up to 2048 pixels a side, in either direction, up to 64 a batch.
 fn shapes() -> impl Strategy<Value = Shape> {
     let activations = [
         Activation::Relu,
@@ -225,14 +252,38 @@ fn shapes() -> impl Strategy<Value = Shape> {
         Activation::HardSigmoid,
     ];
     let kernels = (prop::sample::select(vec![1, 3, 5, 7]), 1..=2_usize, 1..=2_usize);
-    let shape = (1..=8_usize, 32..=200_usize, 32..=200_usize);
+    let shape = (sizes(1, 64), sizes(32, 2048), sizes(32, 2048), any::<[bool; 2]>());
     (shape, 1..=40_usize, kernels, prop::sample::select(activations.to_vec())).prop_map(
-        |((images, height, width), channels, (kernel, stride, dilation), activation)| {
-            // Fewer images where there are many numbers, for the sake of time.
-            let images = images.min(200_000 / (height * width)).max(1);
+        |((images, long, short, [is_turned, is_batch]), channels, (kernel, stride, dilation), activation)| {
+            // What is bounded: the pictures of a large batch, or the batch of large pictures.
+            let pixels = if is_batch { PIXELS / images } else { PIXELS };
+            let long = long.min(pixels / 32);
+            let short = short.min(pixels / long);
+            let [height, width] = if is_turned { [short, long] } else { [long, short] };
             Shape { shape: [images, 3, height, width], channels, kernel, stride, dilation, activation }
+                .bounded()
         },
     )
+}
+
+/// The largest pictures and batches, sides that are prime.
+#[test]
+fn networks_of_extreme_sizes_equal_the_reference_executor() {
+    let sizes = [
+        ([1, 2048, 2048], 1, 2),
+        ([1, 2048, 32], 12, 1),
+        ([2, 32, 2048], 9, 2),
+        ([1, 37, 2039], 10, 1),
+        ([1, 1021, 127], 7, 1),
+        ([64, 32, 32], 11, 1),
+        ([61, 43, 37], 5, 2),
+    ];
+    for ([images, height, width], channels, stride) in sizes {
+        let shape = [images, 3, height, width];
+        let activation = Activation::LeakyRelu(0.1);
+        let shape = Shape { shape, channels, kernel: 3, stride, dilation: 1, activation };
+        check(&format!("{shape:?}"), &shape.network());
+    }
 }
 
 /// Random networks in a run: eight, or as many as the environment says.
