@@ -191,8 +191,9 @@ mod tests {
 
     #[test]
     fn softmax_and_largest_values_equal_the_references() {
-        let shape = [3, 5, 7, 11];
-        let x: Vec<f32> = (0..1155).map(|i| (i * i % 211) as f32 / 20.0 - 5.0).collect();
+        let shape = if cfg!(miri) { [2, 3, 2, 5] } else { [3, 5, 7, 11] };
+        let x: Vec<f32> =
+            (0..shape.iter().product()).map(|i: usize| (i * i % 211) as f32 / 20.0 - 5.0).collect();
         let view = || [View { data: &x[..], shape: &shape }];
         for axis in 0..4 {
             let (expected, _) = Softmax { axis }.forward(view());

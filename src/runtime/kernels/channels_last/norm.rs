@@ -204,7 +204,8 @@ mod tests {
     /// Groups that end within a register, means far from zero.
     #[test]
     fn group_norms_equal_the_reference() {
-        for (shape, groups) in [([2, 6, 3, 5], 3), ([1, 70, 7, 4], 7), ([3, 16, 1, 1], 2)] {
+        let cases = [([2, 6, 3, 5], 3), ([3, 16, 1, 1], 2), ([1, 70, 7, 4], 7)];
+        for (shape, groups) in cases.into_iter().take(if cfg!(miri) { 2 } else { 3 }) {
             let [images, channels, height, width] = shape;
             let x = Value::among_others(shape, 1).map(|number| number * 2.0 - 6.0);
             let (weight, bias) = (random(channels, 2), random(channels, 3));

@@ -114,9 +114,10 @@ mod tests {
         ];
         let functions: [fn(f64) -> f64; 3] =
             [|x| x, |x| (2.0 * x).round(), |x| if x > 0.8 { f64::NAN } else { (2.0 * x).round() }];
+        let shape = if cfg!(miri) { [1, 5, 5, 6] } else { [2, 19, 7, 10] };
         for pool in pools {
             for function in functions {
-                let x = Value::among_others([2, 19, 7, 10], 1).map(function);
+                let x = Value::among_others(shape, 1).map(function);
                 let (data, shape) = MaxPool(pool).forward([x.view()]);
                 let gradient = Value::among_others(shape[..].try_into().unwrap(), 2);
                 let view = View { data: &data[..], shape: &shape };

@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn products_equal_the_reference() {
-        let [matrices, rows, inner, columns] = [2, 5, 7, 150];
+        let [matrices, rows, inner, columns] = if cfg!(miri) { [2, 2, 3, 21] } else { [2, 5, 7, 150] };
         let left: Vec<f32> = (0..matrices * rows * inner).map(|i| (i % 11) as f32 - 5.0).collect();
         let right: Vec<f32> = (0..matrices * inner * columns).map(|i| (i % 13) as f32 - 6.0).collect();
         let left_view = View { data: &left[..], shape: &[matrices, rows, inner] };
