@@ -307,7 +307,7 @@ impl Step {
             }
             Kernel::Pack { from, positions } => from_planes(team, plain(*from), result, grid, positions),
             Kernel::Unpack { from, positions } => {
-                unpack(team, data(from), from.grid, positions, (result, grid));
+                unpack(team, data(from), from.grid, positions.iter().copied(), (result, grid));
             }
             Kernel::Along { along, from, axis } => along.run(team, plain(*from), *axis, (result, grid)),
             Kernel::Transpose { from, order } => order.run(team, plain(*from), (result, grid)),

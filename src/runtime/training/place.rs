@@ -26,23 +26,36 @@ pub(super) struct Place {
 impl Place {
     /// A value of this shape alone in a buffer.
     pub(super) fn packed(buffer: usize, shape: &[usize]) -> Place {
-        let (storage, grid, channels) = match *shape {
+        match *shape {
             [images, channels, height, width] => {
-                (Storage::ChannelsLast, Grid::packed(images, [height, width], channels), channels)
+                let grid = Grid::packed(images, [height, width], channels);
+                Place { buffer, storage: Storage::ChannelsLast, grid, channel: 0, channels }
             }
-            _ => {
-                let last = shape.last().copied().unwrap_or(1).max(1);
-                let rows = shape.iter().product::<usize>() / last;
-                (Storage::RowMajor, Grid::packed(1, [rows, 1], last), last)
-            }
-        };
-        Place { buffer, storage, grid, channel: 0, channels }
+            _ => Place::row_major(buffer, shape),
+        }
+    }
+
+    /// The same row-major.
+    pub(super) fn row_major(buffer: usize, shape: &[usize]) -> Place {
+        let last = shape.last().copied().unwrap_or(1).max(1);
+        let grid = Grid::packed(1, [shape.iter().product::<usize>() / last, 1], last);
+        Place { buffer, storage: Storage::RowMajor, grid, channel: 0, channels: last }
+    }
+
+    /// Row-major numbers as so many rows of so many floats for each image.
+    pub(super) fn seen_as(&self, [images, rows, floats]: [usize; 3]) -> Place {
+        Place { grid: Grid::packed(images, [rows, 1], floats), channel: 0, channels: floats, ..*self }
     }
 
     /// Points of several levels: `[N, C, points]` with the channels of a point after one another.
     pub(super) fn points(buffer: usize, [images, channels, points]: [usize; 3]) -> Place {
         let grid = Grid::packed(images, [1, points], channels);
         Place { buffer, storage: Storage::ChannelsLast, grid, channel: 0, channels }
+    }
+
+    /// Images, rows and floats of a row, as [`Place::seen_as`] has them.
+    pub(super) fn rows(&self) -> [usize; 3] {
+        [self.grid.images, self.grid.pixels(), self.channels]
     }
 
     /// The pixels of `part` among points, from the point `offset` on.

@@ -9,10 +9,16 @@ use super::reference::Reference;
 use crate::graph::{Pool, Value};
 use crate::runtime::RuntimeError;
 use crate::runtime::kernels::channels_last::aligned::Aligned;
+use crate::runtime::kernels::channels_last::axis::{Along, Axis};
 use crate::runtime::kernels::channels_last::channelwise::Channelwise;
-use crate::runtime::kernels::channels_last::gradients::{Function, channel_sums, deal, dot, each};
+use crate::runtime::kernels::channels_last::elementwise::unpack;
+use crate::runtime::kernels::channels_last::gradients::{
+    Function, channel_sums, deal, dot, each, pack, pixel_dots,
+};
 use crate::runtime::kernels::channels_last::normalise::Normalisation;
+use crate::runtime::kernels::channels_last::order::Order;
 use crate::runtime::kernels::channels_last::pool_gradient::max_pool_gradient;
+use crate::runtime::kernels::channels_last::product::product;
 use crate::runtime::kernels::channels_last::products::Source;
 use crate::runtime::kernels::channels_last::resample::{Channels, max_pool, resample};
 use crate::runtime::kernels::channels_last::team::Team;
@@ -97,6 +103,27 @@ pub(super) enum Kernel {
     Scale(usize),
     /// Operands: the input, and the gradient of the result.
     ScaleFactor(Sum),
+    /// Row-major numbers of the only operand, or of channels.
+    Unpack,
+    /// Channels of row-major numbers.
+    Pack,
+    /// Axes in another order.
+    Order(Order),
+    Along {
+        along: Along,
+        axis: Axis,
+    },
+    /// Operands: what is known, and the gradient of the result.
+    AlongInput {
+        along: Along,
+        axis: Axis,
+    },
+    /// Products of matrices, whose inner size is this.
+    Product {
+        inner: usize,
+    },
+    /// Sums of the products of two operands' channels, for each pixel.
+    PixelDots,
     MaxPool(Pool),
     /// Operands: the input, and the gradient of the result. Adds always.
     MaxPoolInput(Pool),
@@ -123,7 +150,10 @@ impl Kernel {
             Kernel::Normalise { .. } => "norm",
             Kernel::NormSums { .. } => "norm, gradient of the parameters",
             Kernel::NormInput { .. } => "norm, gradient of the input",
-            Kernel::Each(_) => "elements",
+            Kernel::Each(_) | Kernel::PixelDots => "elements",
+            Kernel::Unpack | Kernel::Pack | Kernel::Order(_) => "reorder",
+            Kernel::Along { .. } | Kernel::AlongInput { .. } => "along an axis",
+            Kernel::Product { .. } => "matrix product",
             Kernel::Deal(_) => "channel shuffle",
             Kernel::Scale(_) | Kernel::ScaleFactor(_) => "scale",
             Kernel::MaxPool(_) | Kernel::MaxPoolInput(_) => "max pool",
@@ -136,7 +166,15 @@ impl Kernel {
     pub(super) fn adds(&self) -> bool {
         !matches!(
             self,
-            Kernel::Resample(_) | Kernel::MaxPool(_) | Kernel::Normalise { .. } | Kernel::Reference
+            Kernel::Resample(_)
+                | Kernel::MaxPool(_)
+                | Kernel::Normalise { .. }
+                | Kernel::Reference
+                | Kernel::Unpack
+                | Kernel::Order(_)
+                | Kernel::Along { .. }
+                | Kernel::AlongInput { .. }
+                | Kernel::Product { .. }
         )
     }
 }
@@ -229,6 +267,24 @@ impl Step {
                 each(team, Function::Scaled(factor), sources, (result, to, channel), channels, add);
             }
             Kernel::Deal(order) => deal(team, order, first, (result, to, channel), add),
+            Kernel::Unpack => {
+                let positions = first.2..first.2 + self.operands.first().map_or(0, |own| own.channels);
+                unpack(team, first.0, first.1, positions, (result, to));
+            }
+            Kernel::Pack => pack(team, first.0, (result, to, channel), channels, add),
+            Kernel::Order(order) => order.run(team, first.0, (result, to)),
+            Kernel::Along { along, axis } => along.run(team, first.0, *axis, (result, to)),
+            Kernel::AlongInput { along, axis } => {
+                along.gradient(team, sources.map(|(floats, ..)| floats), *axis, (result, to));
+            }
+            Kernel::Product { inner } => {
+                let [(left, ..), (right, ..)] = sources;
+                product(team, left, right, *inner, (result, to));
+            }
+            Kernel::PixelDots => {
+                let channels = self.operands.first().map_or(0, |own| own.channels);
+                pixel_dots(team, sources, channels, (result, to, channel), add);
+            }
             Kernel::MaxPool(pool) => {
                 let channels = Channels { from: first.2, to: channel, count: channels };
                 max_pool(team, pool, (first.0, first.1), (result, to), channels);

@@ -1,4 +1,4 @@
-//! Sums and orders along an axis of row-major numbers.
+//! Sums and orders along an axis of row-major numbers, and their gradients.
 
 use pulp::{Simd, WithSimd};
 
@@ -54,6 +54,24 @@ impl Along {
             instructions.run(Task { along: self, x, axis, result });
         });
     }
+
+    /// Writes the gradient of the input, `[before, size, behind]`, from that of the result. Of a softmax the result is
+    /// known, of the largest values the input.
+    pub(crate) fn gradient(
+        self,
+        team: &Team,
+        [known, gradient]: [&[f32]; 2],
+        axis: Axis,
+        (result, to): (&mut [f32], Grid),
+    ) {
+        let instructions = Instructions::get();
+        let [block, own] = [axis.size, self.size(axis)].map(|size| size * axis.behind);
+        to.split_rows(team, result, 16 * block, |_, first, result| {
+            let known = known.get(first * block..).unwrap_or_default();
+            let gradient = gradient.get(first * own..).unwrap_or_default();
+            instructions.run(GradientTask { along: self, known, gradient, axis, result });
+        });
+    }
 }
 
 /// Columns that are worked on at once.
@@ -92,6 +110,37 @@ impl WithSimd for Task<'_, '_> {
     }
 }
 
+/// The gradients of some blocks `[size, behind]`.
+struct GradientTask<'a, 'r> {
+    along: Along,
+    known: &'a [f32],
+    gradient: &'a [f32],
+    axis: Axis,
+    result: &'r mut [f32],
+}
+
+impl WithSimd for GradientTask<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let GradientTask { along, known, gradient, axis: Axis { size, behind, .. }, result } = self;
+        let block = (size * behind).max(1);
+        let gradients = gradient.chunks((along.size(self.axis) * behind).max(1));
+        for (at, (result, gradient)) in result.chunks_mut(block).zip(gradients).enumerate() {
+            let known = known.get(at * block..(at + 1) * block).unwrap_or_default();
+            for first in (0..behind).step_by(COLUMNS) {
+                let columns = Columns { first, count: COLUMNS.min(behind - first), behind };
+                match along {
+                    Along::Softmax => columns.softmax_gradient(known, gradient, result),
+                    Along::TopK(count) => columns.largest_gradient(known, gradient, result, count),
+                    Along::Mean => columns.mean_gradient(gradient, result, size),
+                }
+            }
+        }
+    }
+}
+
 /// Softmax of numbers that follow each other.
 #[inline(always)]
 fn softmax_of_line(x: &[f32], result: &mut [f32]) {
@@ -102,6 +151,12 @@ fn softmax_of_line(x: &[f32], result: &mut [f32]) {
     }
     let sum: f32 = result.iter().sum();
     result.iter_mut().for_each(|slot| *slot /= sum);
+}
+
+/// NaN is larger than every number.
+#[inline(always)]
+fn is_larger(one: f32, other: f32) -> bool {
+    one > other || (one.is_nan() && !other.is_nan())
 }
 
 /// Some columns of a block.
@@ -155,9 +210,55 @@ impl Columns {
             values.iter_mut().zip(row).for_each(|(slot, value)| *slot = *value);
             for rank in self.rows_mut(result).take(count) {
                 for (kept, value) in rank.iter_mut().zip(&mut values) {
-                    let is_larger = *value > *kept || (value.is_nan() && !kept.is_nan());
-                    (*kept, *value) = if is_larger { (*value, *kept) } else { (*kept, *value) };
+                    let goes_up = is_larger(*value, *kept);
+                    (*kept, *value) = if goes_up { (*value, *kept) } else { (*kept, *value) };
                 }
+            }
+        }
+    }
+
+    /// y (dy - sum(y dy)).
+    #[inline(always)]
+    fn softmax_gradient(self, y: &[f32], gradient: &[f32], result: &mut [f32]) {
+        let mut sums = [0.0; COLUMNS];
+        for (row, gradient) in self.rows(y).zip(self.rows(gradient)) {
+            for ((sum, value), gradient) in sums.iter_mut().zip(row).zip(gradient) {
+                *sum += value * gradient;
+            }
+        }
+        for ((slots, row), gradient) in self.rows_mut(result).zip(self.rows(y)).zip(self.rows(gradient)) {
+            for (((slot, value), gradient), sum) in slots.iter_mut().zip(row).zip(gradient).zip(&sums) {
+                *slot = value * (gradient - sum);
+            }
+        }
+    }
+
+    /// Every value gets the gradient of its rank. The first of equals comes first.
+    #[inline(always)]
+    fn largest_gradient(self, x: &[f32], gradient: &[f32], result: &mut [f32], count: usize) {
+        for (at, (slots, own)) in self.rows_mut(result).zip(self.rows(x)).enumerate() {
+            let mut ranks = [0_usize; COLUMNS];
+            for (other_at, other) in self.rows(x).enumerate() {
+                for ((rank, own), other) in ranks.iter_mut().zip(own).zip(other) {
+                    let is_before = match other_at < at {
+                        true => !is_larger(*own, *other),
+                        false => is_larger(*other, *own),
+                    };
+                    *rank += usize::from(is_before);
+                }
+            }
+            for (column, (slot, rank)) in slots.iter_mut().zip(ranks).enumerate() {
+                let at = rank * self.behind + self.first + column;
+                *slot = if rank < count { gradient.get(at).copied().unwrap_or_default() } else { 0.0 };
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn mean_gradient(self, gradient: &[f32], result: &mut [f32], size: usize) {
+        for slots in self.rows_mut(result) {
+            for gradient in self.rows(gradient) {
+                slots.iter_mut().zip(gradient).for_each(|(slot, value)| *slot = value / size as f32);
             }
         }
     }
@@ -201,6 +302,49 @@ mod tests {
             assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6));
             let (expected, _) = TopK { axis, count: 2 }.forward(view());
             assert_eq!(along(Along::TopK(2), &x, &shape, axis), expected);
+        }
+    }
+
+    /// Against the references' derivatives, with equals among the numbers.
+    #[test]
+    fn gradients_equal_the_references() {
+        let shape = [3, 5, 7, 11];
+        let x: Vec<f32> = (0..1155).map(|i| (i * i % 61) as f32 / 20.0 - 1.5).collect();
+        let seed = |count: usize| (0..count).map(|i| (i * 7 % 19) as f32 - 9.0).collect::<Vec<f32>>();
+        let found = |kind: Along, known: &[f32], gradient: &[f32], axis: usize| {
+            let axis = Axis::new(&shape, axis);
+            let grid = Grid::packed(1, [axis.before, 1], axis.size * axis.behind);
+            let mut result = vec![f32::NAN; grid.end()];
+            Team::gather(|team| kind.gradient(team, [known, gradient], axis, (&mut result, grid)));
+            result
+        };
+        fn view<'a>(data: &'a [f32], shape: &'a [usize; 4]) -> View<'a, f32> {
+            View { data, shape }
+        }
+        for axis in 0..4 {
+            let result = along(Along::Softmax, &x, &shape, axis);
+            let gradient = seed(1155);
+            let [expected] = Softmax { axis }.backward(
+                [view(&x, &shape)],
+                view(&result, &shape),
+                view(&gradient, &shape),
+                [true],
+            );
+            let softmax = found(Along::Softmax, &result, &gradient, axis);
+            assert!(softmax.iter().zip(expected.unwrap()).all(|(a, b)| (a - b).abs() < 1e-5));
+
+            let mut shorter = shape;
+            shorter[axis] = 2;
+            let gradient = seed(shorter.iter().product());
+            let given = View { data: &gradient[..], shape: &shorter };
+            let [expected] = TopK { axis, count: 2 }.backward([view(&x, &shape)], given, given, [true]);
+            assert_eq!(found(Along::TopK(2), &x, &gradient, axis), expected.unwrap());
+
+            let gradient = seed(1155 / shape[axis]);
+            let mean = found(Along::Mean, &[], &gradient, axis);
+            assert_eq!(mean.len(), 1155);
+            let sums = along(Along::Mean, &mean, &shape, axis);
+            assert!(sums.iter().zip(&gradient).all(|(a, b)| (a * shape[axis] as f32 - b).abs() < 1e-5));
         }
     }
 

@@ -252,11 +252,11 @@ pub(crate) fn unpack(
     team: &Team,
     x: &[f32],
     from: Grid,
-    positions: &[usize],
+    positions: impl Iterator<Item = usize> + Clone + Sync,
     (result, to): (&mut [f32], Grid),
 ) {
     to.split_rows(team, result, 2 * to.record, |image, first, planes| {
-        let positions = positions.iter().copied().skip(first);
+        let positions = positions.clone().skip(first);
         image_to_planes(x, from.image(image), positions, planes);
     });
 }
@@ -401,7 +401,7 @@ mod tests {
         let positions: Vec<usize> = (0..19).map(|channel| x.channel + channel).collect();
         let to = Grid::packed(2, [19, 1], 15);
         let mut planes = vec![0.0; to.end()];
-        Team::gather(|team| unpack(team, &x.floats, x.grid, &positions, (&mut planes, to)));
+        Team::gather(|team| unpack(team, &x.floats, x.grid, positions.iter().copied(), (&mut planes, to)));
         assert_near(&planes, &x.planes);
     }
 }

@@ -16,6 +16,8 @@ pub(crate) enum Function {
     First,
     Sum,
     Product,
+    /// The first times the only channel of the second.
+    ProductByPixel,
     /// The first times a number.
     Scaled(f32),
     Activated(Activation),
@@ -66,10 +68,12 @@ impl WithSimd for Each<'_, '_> {
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
                 let target = record.get_mut(channel..channel + channels).unwrap_or_default();
-                let [left, right] = [left, right].map(|(floats, grid, first)| {
-                    let at = grid.at(image, first_row + row, column) + first;
-                    floats.get(at..at + channels).unwrap_or_default()
-                });
+                let pixel = (image, [first_row + row, column]);
+                let left = channels_of(left, pixel, channels);
+                let right = match function {
+                    Function::ProductByPixel => channels_of(right, pixel, 1),
+                    _ => channels_of(right, pixel, channels),
+                };
                 for (block, target) in target.chunks_mut(S::F32_LANES).enumerate() {
                     let range = block * S::F32_LANES..block * S::F32_LANES + target.len();
                     let [a] = load::<S, 1>(simd, left.get(range.clone()).unwrap_or_default());
@@ -78,6 +82,9 @@ impl WithSimd for Each<'_, '_> {
                         Function::First => a,
                         Function::Sum => simd.add_f32s(a, b),
                         Function::Product => simd.mul_f32s(a, b),
+                        Function::ProductByPixel => {
+                            simd.mul_f32s(a, simd.splat_f32s(right.first().copied().unwrap_or_default()))
+                        }
                         Function::Scaled(factor) => simd.mul_f32s(a, simd.splat_f32s(factor)),
                         Function::Activated(activation) => activated(simd, Some(activation), a),
                         Function::Descended(activation) => descend(simd, Some(activation), a, b),
@@ -91,6 +98,60 @@ impl WithSimd for Each<'_, '_> {
             }
         }
     }
+}
+
+/// The channels of a pixel.
+#[inline(always)]
+fn channels_of<'a>(
+    (floats, grid, first): Source<'a>,
+    (image, [y, x]): (usize, [usize; 2]),
+    channels: usize,
+) -> &'a [f32] {
+    let at = grid.at(image, y, x) + first;
+    floats.get(at..at + channels).unwrap_or_default()
+}
+
+/// Writes into a channel the sums of the products of two operands' channels, pixel by pixel, or adds them.
+pub(crate) fn pixel_dots(
+    team: &Team,
+    [left, right]: [Source<'_>; 2],
+    channels: usize,
+    (result, to, channel): (&mut [f32], Grid, usize),
+    add: bool,
+) {
+    to.split_rows(team, result, 2 * channels, |image, first_row, result| {
+        for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
+            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
+                let pixel = (image, [first_row + row, column]);
+                let pairs =
+                    channels_of(left, pixel, channels).iter().zip(channels_of(right, pixel, channels));
+                let sum: f32 = pairs.map(|(a, b)| a * b).sum();
+                if let Some(slot) = record.get_mut(channel) {
+                    *slot = if add { *slot + sum } else { sum };
+                }
+            }
+        }
+    });
+}
+
+/// Writes planes `[N, C, H, W]` as channels of pixels, or adds them to what is there.
+pub(crate) fn pack(
+    team: &Team,
+    planes: &[f32],
+    (result, to, channel): (&mut [f32], Grid, usize),
+    channels: usize,
+    add: bool,
+) {
+    to.split_rows(team, result, 8 * channels, |image, first_row, result| {
+        for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
+            for index in 0..channels {
+                let start = (image * channels + index) * to.pixels() + (first_row + row) * to.width;
+                let source = planes.get(start..start + to.width).unwrap_or_default();
+                let slots = records.iter_mut().skip(channel + index).step_by(to.record.max(1));
+                slots.zip(source).for_each(|(slot, value)| *slot = if add { *slot + value } else { *value });
+            }
+        }
+    });
 }
 
 /// Writes channels in another order, or adds them to what is there: channel c is that at `order[c]`.
@@ -263,6 +324,44 @@ mod tests {
             let before = result.clone();
             Team::gather(|team| deal(team, &order, x.source(), result.target(), add));
             result.assert_holds(&if add { before.plus(&expected) } else { expected.clone() });
+        }
+    }
+
+    /// One channel of the second operand with all of the first.
+    #[test]
+    fn products_with_one_channel_and_their_sums() {
+        let [left, right] = operands();
+        let pixel = |at: usize| at / (15 * SHAPE[1]) * 15 * SHAPE[1] + at % 15;
+        let product = |at: usize| left.planes[at] * right.planes[pixel(at)];
+        let expected: Vec<f64> = (0..left.planes.len()).map(product).collect();
+        let sum = |at: usize| {
+            let of = |channel: usize| (at / 15 * SHAPE[1] + channel) * 15 + at % 15;
+            (0..SHAPE[1]).map(|channel| left.planes[of(channel)] * right.planes[of(channel)]).sum::<f64>()
+        };
+        let sums: Vec<f64> = (0..30).map(sum).collect();
+        for add in [false, true] {
+            let mut result = Value::among_others(SHAPE, 3);
+            let mut pixels = Value::among_others([SHAPE[0], 1, SHAPE[2], SHAPE[3]], 4);
+            let before = [result.clone(), pixels.clone()];
+            let sources = [left.source(), right.source()];
+            Team::gather(|team| {
+                each(team, Function::ProductByPixel, sources, result.target(), SHAPE[1], add);
+                pixel_dots(team, sources, SHAPE[1], pixels.target(), add);
+            });
+            result.assert_holds(&if add { before[0].plus(&expected) } else { expected.clone() });
+            pixels.assert_holds(&if add { before[1].plus(&sums) } else { sums.clone() });
+        }
+    }
+
+    #[test]
+    fn planes_become_channels() {
+        let given = Value::packed(SHAPE, 1);
+        let planes: Vec<f32> = given.planes.iter().map(|number| *number as f32).collect();
+        for add in [false, true] {
+            let mut result = Value::among_others(SHAPE, 3);
+            let before = result.clone();
+            Team::gather(|team| pack(team, &planes, result.target(), SHAPE[1], add));
+            result.assert_holds(&if add { before.plus(&given.planes) } else { given.planes.clone() });
         }
     }
 

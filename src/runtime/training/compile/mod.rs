@@ -3,19 +3,26 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Training;
-use super::convolution::{Convolution, ScratchSize};
-use super::learned::{Layout, Learned};
-use super::place::{Place, Storage};
-use super::step::{Kernel, Step, Target};
-use crate::graph::{Activation, Conv, Graph, Node, Op, Role, Value, Weights};
+mod joined;
+mod layers;
+mod plain;
+
+use self::joined::concatenated;
+pub(super) use self::joined::within;
+pub(super) use self::plain::matrices;
+use crate::graph::{Graph, Node, Op, Role, Value, Weights};
+use crate::runtime::RuntimeError;
 use crate::runtime::kernels::channels_last::Grid;
+use crate::runtime::kernels::channels_last::axis::{Along, Axis};
 use crate::runtime::kernels::channels_last::channelwise::Channelwise;
 use crate::runtime::kernels::channels_last::gradients::Function;
-use crate::runtime::kernels::channels_last::normalise::{Normalisation, Together};
-use crate::runtime::kernels::channels_last::taps;
+use crate::runtime::kernels::channels_last::normalise::Normalisation;
 use crate::runtime::kernels::resample::Resample;
-use crate::runtime::{NormStatistics, RuntimeError};
+use crate::runtime::training::Training;
+use crate::runtime::training::convolution::{Convolution, ScratchSize};
+use crate::runtime::training::learned::{Layout, Learned};
+use crate::runtime::training::place::{Place, Storage};
+use crate::runtime::training::step::{Kernel, Step, Target};
 
 /// How a value was computed.
 #[derive(Debug, Clone)]
@@ -37,14 +44,26 @@ pub(super) enum Done {
     Joined,
     Activation,
     Add,
+    /// By values of the same size, or by one with a single channel.
     Multiply,
     /// Channels after one another, or points.
     Concatenation {
         axis: usize,
     },
+    /// Of row-major values.
+    PlainConcatenation {
+        axis: usize,
+    },
     Shuffle {
         groups: usize,
     },
+    Reshape,
+    Transpose,
+    Along {
+        along: Along,
+        axis: Axis,
+    },
+    MatrixProduct,
     Scale,
     MaxPool,
     /// What makes the gradient of the input.
@@ -63,6 +82,8 @@ pub(super) struct Compiler<'a> {
     concatenated: HashMap<Value, (Value, usize)>,
     concatenations: HashMap<Value, usize>,
     pub(super) places: HashMap<Value, Place>,
+    /// Where values lie row-major beside their place.
+    plain_copies: HashMap<Value, Place>,
     pub(super) done: HashMap<Value, Done>,
     /// Whether a gradient is needed, for every node.
     pub(super) needs: Vec<bool>,
@@ -89,6 +110,7 @@ impl<'a> Compiler<'a> {
             concatenated: concatenated(graph),
             concatenations: HashMap::new(),
             places: HashMap::new(),
+            plain_copies: HashMap::new(),
             done: HashMap::new(),
             needs: Vec::new(),
             norms: Vec::new(),
@@ -134,9 +156,7 @@ impl<'a> Compiler<'a> {
             (Op::Add, Some(left), Some(right)) => {
                 self.pairwise(value, node, [left, right], Function::Sum, Done::Add)
             }
-            (Op::Multiply, Some(left), Some(right)) => {
-                self.pairwise(value, node, [left, right], Function::Product, Done::Multiply)
-            }
+            (Op::Multiply, Some(left), Some(right)) => self.product(value, node, [left, right]),
             (Op::Concat { axis }, ..) => self.concatenation(value, node, *axis),
             (Op::Slice { axis: 1, start, length }, Some(x), _) if node.shape.len() == 4 => {
                 let place = self.place(x)?.part(*start, *length);
@@ -152,6 +172,12 @@ impl<'a> Compiler<'a> {
                 Ok(Done::Shuffle { groups: *groups })
             }
             (Op::Reshape { .. } | Op::Transpose { .. }, Some(x), _) => self.reordered(value, node, x),
+            (Op::Softmax { axis }, Some(x), _) => self.along(value, node, x, (Along::Softmax, *axis)),
+            (Op::TopK { axis, count }, Some(x), _) => {
+                self.along(value, node, x, (Along::TopK(*count), *axis))
+            }
+            (Op::Mean { axis }, Some(x), _) => self.along(value, node, x, (Along::Mean, *axis)),
+            (Op::MatMul, Some(left), Some(right)) => self.matrix_product(value, node, [left, right]),
             (Op::MaxPool(pool), Some(x), _) => {
                 let from = self.place(x)?;
                 self.write(value, node, vec![from], Kernel::MaxPool(*pool));
@@ -251,119 +277,9 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn convolution(
-        &mut self,
-        value: Value,
-        node: &Node,
-        conv: &Conv,
-        x: Value,
-    ) -> Result<Done, RuntimeError> {
-        let from = self.place(x)?;
-        let Some(weight) = node.parameters.first().map(|id| id.index()) else {
-            return self.reference(value, node);
-        };
-        let bias = node.parameters.get(1).map(|id| id.index());
-        let reach = |axis: fn([usize; 2]) -> usize| {
-            axis(conv.dilation) * (axis(conv.kernel) - 1) >= axis(conv.padding)
-        };
-        let fits = reach(|[height, _]| height) && reach(|[_, width]| width);
-        let is_depthwise = conv.groups > 1 && conv.groups == from.channels && conv.out == conv.groups;
-        if fits && is_depthwise && Channelwise::serves(conv.kernel) && from.grid.border == 0 {
-            let own = Arc::new(Channelwise::new(taps::forward(conv), conv.kernel, from.channels));
-            if let Layout::Channelwise(_) = self.layout(weight, || Layout::Channelwise(own.clone())) {
-                self.write(value, node, vec![from], Kernel::Channelwise { own: own.clone(), weight, bias });
-                return Ok(Done::Channelwise(own));
-            }
-        } else if fits && conv.groups == 1 {
-            let padding = conv.padding.into_iter().max().unwrap_or(0);
-            let is_bordered = padding > 0 && from.grid.border >= padding && from.grid.record == from.channels;
-            if is_bordered || from.grid.border == 0 || padding == 0 {
-                let own = Arc::new(Convolution::forward(conv, from.channels, is_bordered));
-                if let Layout::Dense(_) = self.layout(weight, || Layout::Dense(own.clone())) {
-                    self.scratch = self.scratch.union(own.scratch());
-                    let kernel = Kernel::Dense { own: own.clone(), weight, bias };
-                    self.write(value, node, vec![from], kernel);
-                    return Ok(Done::Dense(own));
-                }
-            }
-        }
-        self.reference(value, node)
-    }
-
     /// The layout of a parameter, chosen by the first that asks.
     fn layout(&mut self, parameter: usize, layout: impl FnOnce() -> Layout) -> &Layout {
         self.layouts.entry(parameter).or_insert_with(layout)
-    }
-
-    /// Whether a value has no user but a function of every element.
-    fn is_joined(&self, value: Value) -> bool {
-        let is_output = self.graph.outputs().iter().any(|(_, output)| *output == value);
-        let user = match self.users.get(&value).map(Vec::as_slice) {
-            Some([user]) => self.graph.node(*user),
-            _ => None,
-        };
-        !is_output && user.is_some_and(|user| matches!(user.op, Op::Activation(_)))
-    }
-
-    fn norm(&mut self, value: Value, x: Value) -> Result<Done, RuntimeError> {
-        match self.is_joined(value) {
-            true => Ok(Done::Joined),
-            false => self.normalised(value, x, value, None),
-        }
-    }
-
-    fn normalised(
-        &mut self,
-        value: Value,
-        x: Value,
-        owner: Value,
-        activation: Option<Activation>,
-    ) -> Result<Done, RuntimeError> {
-        let from = self.place(x)?;
-        let (Some(node), Some(own)) = (self.graph.node(value), self.graph.node(owner)) else {
-            return Err(RuntimeError::Order { module: String::new() });
-        };
-        let shape = <[usize; 4]>::try_from(node.shape.as_slice()).unwrap_or_default();
-        let ids: Vec<usize> = own.parameters.iter().map(|id| id.index()).collect();
-        let is_running = (self.training.statistics)(self.graph.path(own)) == NormStatistics::Running;
-        let (together, epsilon, statistics, momentum) = match (own.op.clone(), ids.as_slice()) {
-            (Op::GroupNorm { groups, epsilon }, _) => (Together::Groups(groups), epsilon, None, None),
-            (Op::BatchNorm { epsilon, .. }, [_, _, mean, variance]) if is_running => {
-                (Together::Given, epsilon, Some([*mean, *variance]), None)
-            }
-            (Op::BatchNorm { epsilon, momentum }, [_, _, mean, variance]) => {
-                (Together::Batch, epsilon, Some([*mean, *variance]), Some(momentum))
-            }
-            _ => return self.reference(value, node),
-        };
-        let [Some(weight), Some(bias)] = [ids.first(), ids.get(1)] else {
-            return self.reference(value, node);
-        };
-        let norm = self.norms.len();
-        self.norms.push(Normalisation::new(together, epsilon, activation, shape));
-        let kernel = Kernel::Normalise { norm, parameters: [*weight, *bias], statistics, momentum };
-        self.write(value, node, vec![from], kernel);
-        Ok(Done::Normalised { x, node: owner, norm })
-    }
-
-    fn activation(
-        &mut self,
-        value: Value,
-        node: &Node,
-        x: Value,
-        activation: Activation,
-    ) -> Result<Done, RuntimeError> {
-        if let (Some(Done::Joined), Some(norm)) = (self.done.get(&x), self.graph.node(x))
-            && let Some(input) = norm.inputs.first().copied()
-        {
-            return self.normalised(value, input, x, Some(activation));
-        }
-        let from = self.place(x)?;
-        if from.grid.border > 0 {
-            return self.reference(value, node);
-        }
-        self.alongside(value, vec![from], Kernel::Each(Function::Activated(activation)));
-        Ok(Done::Activation)
     }
 
     fn pairwise(
@@ -383,6 +299,17 @@ impl<'a> Compiler<'a> {
         Ok(done)
     }
 
+    fn product(&mut self, value: Value, node: &Node, operands: [Value; 2]) -> Result<Done, RuntimeError> {
+        let [left, right] = [self.place(operands[0])?, self.place(operands[1])?];
+        let is_by_pixel =
+            right.channels == 1 && left.is_parallel(&Place { channels: left.channels, ..right });
+        if is_by_pixel && [left, right].iter().all(|place| place.storage == Storage::ChannelsLast) {
+            self.write(value, node, vec![left, right], Kernel::Each(Function::ProductByPixel));
+            return Ok(Done::Multiply);
+        }
+        self.pairwise(value, node, operands, Function::Product, Done::Multiply)
+    }
+
     fn resample(&mut self, value: Value, node: &Node, x: Value) -> Result<Done, RuntimeError> {
         let from = self.place(x)?;
         let (op, size) = (node.op.clone(), [from.grid.height, from.grid.width]);
@@ -394,59 +321,6 @@ impl<'a> Compiler<'a> {
         };
         self.write(value, node, vec![from], Kernel::Resample(make()));
         Ok(Done::Resample(make().transposed(size).into()))
-    }
-
-    /// Maps as points, points before channels: the numbers stay where they are.
-    fn reordered(&mut self, value: Value, node: &Node, x: Value) -> Result<Done, RuntimeError> {
-        let from = self.place(x)?;
-        let shape = self.graph.node(x).map(|node| node.shape.clone()).unwrap_or_default();
-        let is_channels_last = from.storage == Storage::ChannelsLast && from.grid.border == 0;
-        let storage = match (&node.op, shape.as_slice()) {
-            (Op::Reshape { shape: to }, [n, c, h, w]) if *to == [*n, *c, h * w] => Storage::ChannelsLast,
-            (Op::Transpose { order }, [_, _, _]) if *order == [0, 2, 1] && from.is_packed() => {
-                Storage::RowMajor
-            }
-            _ => return self.reference(value, node),
-        };
-        if !is_channels_last {
-            return self.reference(value, node);
-        }
-        self.places.insert(value, Place { storage, ..from });
-        Ok(Done::View { of: x, first: 0 })
-    }
-
-    fn concatenation(&mut self, value: Value, node: &Node, axis: usize) -> Result<Done, RuntimeError> {
-        let parts = node.inputs.iter().map(|input| self.place(*input)).collect::<Result<Vec<_>, _>>()?;
-        let fits = parts.iter().all(|part| part.storage == Storage::ChannelsLast);
-        let whole = match (axis, node.shape.as_slice()) {
-            (1, [_, _, _, _]) if fits => Place::packed(0, &node.shape),
-            (1 | 2, [images, channels, points]) if fits => Place::points(0, [*images, *channels, *points]),
-            _ => return self.reference(value, node),
-        };
-        let buffer = match self.concatenations.get(&value) {
-            Some(buffer) => *buffer,
-            None => self.buffer(whole.elements()),
-        };
-        let whole = Place { buffer, ..whole };
-        for (part, place) in parts.iter().zip(within(&whole, axis, &parts)) {
-            if *part != place {
-                self.copy(value, *part, place);
-            }
-        }
-        self.places.insert(value, whole);
-        Ok(Done::Concatenation { axis })
-    }
-
-    /// Copies a value; by way of a third place where both lie in one buffer.
-    fn copy(&mut self, value: Value, mut from: Place, place: Place) {
-        if from.buffer == place.buffer {
-            let Grid { images, height, width, .. } = from.grid;
-            let grid = Grid::packed(images, [height, width], from.channels);
-            let between = Place { buffer: self.buffer(grid.end()), grid, channel: 0, ..from };
-            self.copy(value, from, between);
-            from = between;
-        }
-        self.push(value, Kernel::Each(Function::First), vec![from], Some(Target { place, add: false }));
     }
 
     fn reference(&mut self, value: Value, node: &Node) -> Result<Done, RuntimeError> {
@@ -475,38 +349,4 @@ impl<'a> Compiler<'a> {
         };
         self.graph.parameters().iter().enumerate().map(of).collect()
     }
-}
-
-/// The places of the parts of a concatenation.
-pub(super) fn within(whole: &Place, axis: usize, parts: &[Place]) -> Vec<Place> {
-    let mut offset = 0;
-    let place = |part: &Place| {
-        let start = offset;
-        match axis {
-            1 => {
-                offset += part.channels;
-                whole.part(start, part.channels)
-            }
-            _ => {
-                offset += part.grid.pixels();
-                whole.level(part, start)
-            }
-        }
-    };
-    parts.iter().map(place).collect()
-}
-
-fn concatenated(graph: &Graph) -> HashMap<Value, (Value, usize)> {
-    let mut found = HashMap::new();
-    for (value, node) in graph.values() {
-        if !matches!(node.op, Op::Concat { axis: 1 }) || node.shape.len() != 4 {
-            continue;
-        }
-        let mut offset = 0;
-        for input in &node.inputs {
-            found.entry(*input).or_insert((value, offset));
-            offset += graph.node(*input).and_then(|part| part.shape.get(1).copied()).unwrap_or(0);
-        }
-    }
-    found
 }

@@ -1,17 +1,19 @@
 //! The steps back: from gradients of the outputs to those of the parameters.
 
+mod plain;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::compile::{Compiler, Done, within};
-use super::convolution::Convolution;
-use super::place::Place;
-use super::step::{Kernel, Step, Sum, Target};
 use crate::graph::{Conv, Node, Op, Value};
 use crate::runtime::RuntimeError;
 use crate::runtime::kernels::channels_last::channelwise::Channelwise;
 use crate::runtime::kernels::channels_last::gradients::Function;
 use crate::runtime::kernels::channels_last::taps;
+use crate::runtime::training::compile::{Compiler, Done, within};
+use crate::runtime::training::convolution::Convolution;
+use crate::runtime::training::place::Place;
+use crate::runtime::training::step::{Kernel, Step, Sum, Target};
 
 /// The gradient of a value.
 struct Gradient {
@@ -114,6 +116,11 @@ impl<'c, 'a> Backward<'c, 'a> {
             (Done::Resample(weights), Some(x)) => {
                 self.contribute(value, x, Kernel::Resample(weights.as_ref().clone()), vec![gradient])
             }
+            (Done::Reshape, Some(x)) => self.reshape(value, x, gradient),
+            (Done::Transpose, Some(x)) => self.transpose(value, node, x, gradient),
+            (Done::Along { along, axis }, Some(x)) => self.along(value, x, (along, axis), gradient),
+            (Done::MatrixProduct, _) => self.matrix_product(value, node, gradient),
+            (Done::PlainConcatenation { axis }, _) => self.plain_concatenation(value, node, axis, gradient),
             (Done::Reference, _) => self.reference(value, node, gradient),
             _ => Ok(()),
         }
@@ -310,6 +317,12 @@ impl<'c, 'a> Backward<'c, 'a> {
 
     fn product(&mut self, value: Value, node: &Node, gradient: Place) -> Result<(), RuntimeError> {
         let [left, right] = *node.inputs.as_slice() else { return Ok(()) };
+        let [first, second] = [self.compiler.place(left)?, self.compiler.place(right)?];
+        if first.channels != second.channels {
+            let operands = vec![gradient, second];
+            self.contribute(value, left, Kernel::Each(Function::ProductByPixel), operands)?;
+            return self.contribute(value, right, Kernel::PixelDots, vec![gradient, first]);
+        }
         for (to, other) in [(left, right), (right, left)] {
             let operands = vec![gradient, self.compiler.place(other)?];
             self.contribute(value, to, Kernel::Each(Function::Product), operands)?;
