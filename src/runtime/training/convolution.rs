@@ -30,6 +30,8 @@ pub(super) struct Scratch {
     /// For the gradients of weights in Winograd's form.
     tiles: Aligned,
     workspaces: Workspaces,
+    /// Floats of a workspace.
+    workspace: usize,
 }
 
 /// Floats of each part of a [`Scratch`].
@@ -56,10 +58,13 @@ impl ScratchSize {
 impl Scratch {
     pub(super) fn new(size: ScratchSize) -> Scratch {
         let ScratchSize { transposed, transformed, tiles, workspace } = size;
-        let mut workspaces = Workspaces::default();
-        workspaces.reserve(rayon::current_num_threads(), workspace);
         let [transposed, transformed, tiles] = [transposed, transformed, tiles].map(Aligned::zeros);
-        Scratch { transposed, transformed, tiles, workspaces }
+        Scratch { transposed, transformed, tiles, workspaces: Workspaces::default(), workspace }
+    }
+
+    /// Makes sure that each thread of a team has room to work in.
+    pub(super) fn reserve(&mut self, team: &Team) {
+        self.workspaces.reserve(team.threads(), self.workspace);
     }
 }
 

@@ -181,6 +181,7 @@ impl TrainingPlan {
         }
         let TrainingPlan { forward, state, input: place, .. } = self;
         Team::gather(|team| {
+            state.scratch.reserve(team);
             let positions: [usize; 16] = std::array::from_fn(|channel| channel);
             if let (Some(buffer), Some(positions)) =
                 (state.buffers.get_mut(place.buffer), positions.get(..place.channels))
@@ -220,7 +221,10 @@ impl TrainingPlan {
             }
         }
         let TrainingPlan { backward, state, .. } = self;
-        Team::gather(|team| each_step(backward, team, state, observer))
+        Team::gather(|team| {
+            state.scratch.reserve(team);
+            each_step(backward, team, state, observer)
+        })
     }
 
     /// Runs forward and backward and shows what each step took: its kernel, the path of its module, and the time.
