@@ -30,17 +30,14 @@ impl Case {
     fn new(channels: usize, size: [usize; 2], conv: Conv) -> Case {
         const IMAGES: usize = 2;
         let [height, width] = size;
-        let along = |axis: usize| {
-            let reach = conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
-            (size[axis] + 2 * conv.padding[axis] - reach) / conv.stride[axis] + 1
-        };
+        let [rows, columns] = output_size(size, &conv);
         let weights = conv.out * channels / conv.groups * conv.kernel.iter().product::<usize>();
         Case {
             conv,
             x: Value::among_others([IMAGES, channels, height, width], 1),
             kernel: random(weights, 2),
             bias: random(conv.out, 3),
-            gradient: Value::among_others([IMAGES, conv.out, along(0), along(1)], 4),
+            gradient: Value::among_others([IMAGES, conv.out, rows, columns], 4),
         }
     }
 
@@ -77,16 +74,23 @@ impl Case {
     fn target(&self) -> Value {
         Value::among_others(self.gradient.shape, 5)
     }
-
-    /// Whether it takes seconds in an interpreter.
-    fn is_small(&self) -> bool {
-        self.gradient.planes.len() * self.kernel.len() / self.conv.out < 1500
-    }
 }
 
-/// Cases of which all run, or under Miri the small ones.
-fn chosen(cases: impl IntoIterator<Item = Case>) -> impl Iterator<Item = Case> {
-    cases.into_iter().filter(|case| !cfg!(miri) || case.is_small())
+fn output_size(size: [usize; 2], conv: &Conv) -> [usize; 2] {
+    [0, 1].map(|axis| {
+        let reach = conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
+        (size[axis] + 2 * conv.padding[axis] - reach) / conv.stride[axis] + 1
+    })
+}
+
+/// Cases of so many channels and such sizes: all, or under Miri those that take seconds there.
+fn chosen<const COUNT: usize>(cases: [(usize, [usize; 2], Conv); COUNT]) -> impl Iterator<Item = Case> {
+    let is_small = |(channels, size, conv): &(usize, [usize; 2], Conv)| {
+        let numbers = [output_size(*size, conv), conv.kernel].as_flattened().iter().product::<usize>();
+        numbers * conv.out * channels / conv.groups < 800
+    };
+    let all = cases.into_iter().filter(move |case| !cfg!(miri) || is_small(case));
+    all.map(|(channels, size, conv)| Case::new(channels, size, conv))
 }
 
 /// Odd sizes, strides that leave a rest, dilation, kernels that are no squares, a picture smaller than the kernel,
@@ -95,19 +99,19 @@ fn dense_cases() -> impl Iterator<Item = Case> {
     let uneven = Conv { kernel: [1, 3], stride: [1, 2], padding: [0, 1], ..Conv::same(6, 3) };
     let rare = Conv { kernel: [5, 3], stride: [2, 3], padding: [2, 0], dilation: [1, 2], ..Conv::same(4, 3) };
     chosen([
-        Case::new(2, [3, 4], Conv::same(3, 3)),
-        Case::new(2, [4, 5], Conv::same(3, 3).stride(2)),
-        Case::new(5, [3, 5], Conv::pointwise(6)),
-        Case::new(33, [12, 5], Conv::same(70, 3)),
-        Case::new(3, [21, 17], Conv { padding: [3; 2], ..Conv::same(20, 7).stride(2) }),
-        Case::new(17, [6, 7], Conv::pointwise(35)),
-        Case::new(19, [6, 7], Conv::pointwise(64).stride(2)),
-        Case::new(8, [9, 10], Conv::same(9, 3).stride(2)),
-        Case::new(6, [11, 9], Conv { padding: [2; 2], dilation: [2; 2], ..Conv::same(5, 3) }),
-        Case::new(4, [8, 11], uneven),
-        Case::new(3, [7, 6], rare),
-        Case::new(7, [5, 3], Conv { padding: [0; 2], ..Conv::same(130, 3) }),
-        Case::new(4, [1, 1], Conv::same(50, 3)),
+        (2, [3, 4], Conv::same(3, 3)),
+        (2, [4, 5], Conv::same(3, 3).stride(2)),
+        (5, [3, 5], Conv::pointwise(6)),
+        (33, [12, 5], Conv::same(70, 3)),
+        (3, [21, 17], Conv { padding: [3; 2], ..Conv::same(20, 7).stride(2) }),
+        (17, [6, 7], Conv::pointwise(35)),
+        (19, [6, 7], Conv::pointwise(64).stride(2)),
+        (8, [9, 10], Conv::same(9, 3).stride(2)),
+        (6, [11, 9], Conv { padding: [2; 2], dilation: [2; 2], ..Conv::same(5, 3) }),
+        (4, [8, 11], uneven),
+        (3, [7, 6], rare),
+        (7, [5, 3], Conv { padding: [0; 2], ..Conv::same(130, 3) }),
+        (4, [1, 1], Conv::same(50, 3)),
     ])
 }
 
@@ -117,16 +121,16 @@ fn depthwise_cases() -> impl Iterator<Item = Case> {
     let dilated = Conv { padding: [4; 2], dilation: [2; 2], ..conv(9, 5) };
     let uneven = Conv { kernel: [3, 1], stride: [2, 1], padding: [1, 0], ..conv(20, 3) };
     chosen([
-        Case::new(3, [3, 7], conv(3, 3)),
-        Case::new(3, [5, 6], conv(3, 3).stride(2)),
-        Case::new(116, [9, 11], conv(116, 3)),
-        Case::new(40, [17, 13], conv(40, 5)),
-        Case::new(33, [19, 15], conv(33, 7).stride(2)),
-        Case::new(9, [13, 12], dilated),
-        Case::new(20, [7, 5], uneven),
-        Case::new(17, [6, 5], conv(17, 1)),
-        Case::new(17, [1, 2], conv(17, 3)),
-        Case::new(24, [35, 9], conv(24, 3)),
+        (3, [3, 7], conv(3, 3)),
+        (3, [5, 6], conv(3, 3).stride(2)),
+        (116, [9, 11], conv(116, 3)),
+        (40, [17, 13], conv(40, 5)),
+        (33, [19, 15], conv(33, 7).stride(2)),
+        (9, [13, 12], dilated),
+        (20, [7, 5], uneven),
+        (17, [6, 5], conv(17, 1)),
+        (17, [1, 2], conv(17, 3)),
+        (24, [35, 9], conv(24, 3)),
     ])
 }
 
