@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use crate::graph::{Node, ParameterId};
 use crate::runtime::kernels::channels_last::dense::{Dense, Layout};
-use crate::runtime::kernels::channels_last::winograd::Winograd;
+use crate::runtime::kernels::channels_last::winograd::{Tiling, Winograd};
 
 /// Packed weights, which plans of one network for several input shapes share.
 #[derive(Debug, Default)]
 pub(super) struct Packed {
     dense: HashMap<Key, Arc<Dense>>,
-    winograd: HashMap<Vec<ParameterId>, Arc<Winograd>>,
+    winograd: HashMap<(Vec<ParameterId>, Tiling), Arc<Winograd>>,
 }
 
 /// What packed weights depend on.
@@ -41,8 +41,13 @@ impl Packed {
     }
 
     /// Those of a node in Winograd's form.
-    pub(super) fn winograd(&mut self, node: &Node, pack: impl FnOnce() -> Winograd) -> Arc<Winograd> {
-        let entry = self.winograd.entry(node.parameters.clone());
+    pub(super) fn winograd(
+        &mut self,
+        node: &Node,
+        tiling: Tiling,
+        pack: impl FnOnce() -> Winograd,
+    ) -> Arc<Winograd> {
+        let entry = self.winograd.entry((node.parameters.clone(), tiling));
         Arc::clone(entry.or_insert_with(|| Arc::new(pack())))
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod instructions;
 pub(crate) mod norm;
 pub(crate) mod normalise;
 pub(crate) mod order;
+mod patch;
 pub(crate) mod peak;
 pub(crate) mod pool_gradient;
 pub(crate) mod product;
@@ -29,6 +30,7 @@ pub(crate) mod resample;
 mod slope;
 pub(crate) mod taps;
 pub(crate) mod team;
+mod tile;
 #[cfg(test)]
 mod value;
 pub(crate) mod winograd;
@@ -134,14 +136,15 @@ impl Grid {
         team.each_part(buffer, parts, |part, floats| work(part / pieces, part % pieces * rows, floats));
     }
 
-    /// The same for parts that begin at an even row, as equal as possible.
-    pub(crate) fn split_row_pairs(
+    /// The same for parts that begin at a multiple of `group` rows, as equal as possible.
+    pub(crate) fn split_row_groups(
         &self,
         team: &Team,
         buffer: &mut [f32],
+        group: usize,
         work: impl Fn(usize, usize, &mut [f32]) + Sync,
     ) {
-        let rows = 2 * pairs_per_task(self.images, self.height.div_ceil(2), team.threads());
+        let rows = group * groups_per_task(self.images, self.height.div_ceil(group), 1, team.threads());
         let lengths = [self.image, self.height * self.row];
         let parts = Parts::new(self.start, self.images, lengths, rows * self.row);
         let pieces = parts.pieces();
@@ -152,27 +155,28 @@ impl Grid {
     pub(crate) fn rows_per_task(&self, team: &Team, operations_per_pixel: usize) -> usize {
         /// Below this many operations a task costs more than it brings.
         const SMALLEST_TASK: usize = 200_000;
-        let wanted = match team.threads() {
-            1 => 1,
-            threads => 4 * threads,
-        };
-        let balanced = (self.images * self.height).div_ceil(wanted);
         let smallest = SMALLEST_TASK.div_ceil(self.width.saturating_mul(operations_per_pixel).max(1));
-        balanced.max(smallest).clamp(1, self.height.max(1))
+        groups_per_task(self.images, self.height, smallest, team.threads())
     }
 }
 
-/// How many pairs of rows a task gets: few, so that threads that were held up are made up for, but with at most a
-/// twentieth of the time lost at the end, and not many tasks, as each reads all weights.
-fn pairs_per_task(images: usize, pairs: usize, threads: usize) -> usize {
+/// How many groups of rows a task gets, at least `smallest`: few, so that threads that were held up are made up for, but
+/// with at most a twentieth of the time lost at the end, and not many tasks, as each reads all weights.
+fn groups_per_task(images: usize, groups: usize, smallest: usize, threads: usize) -> usize {
     const TASKS_OF_THREAD: usize = 4;
-    let tasks = |each: usize| images * pairs.div_ceil(each);
-    let time = |each: usize| tasks(each).div_ceil(threads.max(1)) * each;
-    let shortest = (1..=pairs).map(time).min().unwrap_or(1);
-    let is_good = |each: &usize| 20 * time(*each) <= 21 * shortest;
-    let is_rare = |each: &usize| tasks(*each) <= TASKS_OF_THREAD * threads.max(images);
-    let good = || (1..=pairs).filter(is_good);
-    good().find(is_rare).or_else(|| good().next_back()).unwrap_or(1)
+    if threads == 1 {
+        return groups.max(1);
+    }
+    let most = TASKS_OF_THREAD * threads.max(images);
+    let smallest = smallest.clamp(1, groups.max(1));
+    let tasks = |each: usize| images * groups.div_ceil(each);
+    let time = |each: usize| tasks(each).div_ceil(threads) * each;
+    // The smallest first; more pieces of an image than tasks that are wanted may only balance better.
+    let sizes =
+        || (1..=2 * most).rev().map(|pieces| groups.div_ceil(pieces)).filter(|each| *each >= smallest);
+    let shortest = sizes().map(time).min().unwrap_or(1);
+    let good = || sizes().filter(|each| 20 * time(*each) <= 21 * shortest);
+    good().find(|each| tasks(*each) <= most).or_else(|| good().next_back()).unwrap_or(1)
 }
 
 /// Channels after one another in the record of a pixel.
@@ -223,11 +227,13 @@ mod tests {
 
     #[test]
     fn tasks_are_few_and_take_equally_long() {
-        assert_eq!(pairs_per_task(1, 10, 2), 5);
-        assert_eq!(pairs_per_task(1, 40, 2), 5);
-        assert_eq!(pairs_per_task(1, 50, 2), 13);
-        assert_eq!([pairs_per_task(1, 1, 7), pairs_per_task(0, 0, 1)], [1, 1]);
-        assert!((1..40).all(|pairs| (1..=pairs).contains(&pairs_per_task(3, pairs, 4))));
+        assert_eq!(groups_per_task(1, 10, 1, 2), 5);
+        assert_eq!(groups_per_task(1, 40, 1, 2), 5);
+        assert_eq!(groups_per_task(1, 50, 1, 2), 13);
+        assert_eq!(groups_per_task(1, 20, 1, 2), 5);
+        assert_eq!([groups_per_task(1, 40, 12, 2), groups_per_task(1, 40, 50, 2)], [20, 40]);
+        assert_eq!([groups_per_task(1, 1, 1, 7), groups_per_task(0, 0, 1, 2)], [1, 1]);
+        assert!((1..40).all(|groups| (1..=groups).contains(&groups_per_task(3, groups, 1, 4))));
     }
 
     #[test]

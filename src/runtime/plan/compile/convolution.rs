@@ -10,7 +10,7 @@ use crate::runtime::kernels::channels_last::deformed::Samples;
 use crate::runtime::kernels::channels_last::dense::{Dense, Layout};
 use crate::runtime::kernels::channels_last::depthwise::Depthwise;
 use crate::runtime::kernels::channels_last::instructions::Instructions;
-use crate::runtime::kernels::channels_last::winograd::{self, Winograd};
+use crate::runtime::kernels::channels_last::winograd::{self, Tiling, Winograd};
 use crate::runtime::plan::place::{Form, Place};
 use crate::runtime::plan::step::{Kernel, Part};
 
@@ -135,8 +135,9 @@ impl Compiler<'_> {
         let channels = from.positions.len();
         if let (true, Some(channel)) = (winograd::pays(conv, channels), from.first_in_order()) {
             let [kernel, bias] = self.kernel_and_bias(node, conv)?;
-            let pack = || Winograd::new(&kernel, &bias, channels, self.instructions);
-            let winograd = self.packed.winograd(node, pack);
+            let tiling = Tiling::of([target.grid.height, target.grid.width], kernel.len());
+            let pack = || Winograd::new(tiling, &kernel, &bias, channels, self.instructions);
+            let winograd = self.packed.winograd(node, tiling, pack);
             let from = Part { channel, ..source };
             self.push(value, Kernel::Winograd { winograd, from, residual, activation }, to);
             return Ok(());
