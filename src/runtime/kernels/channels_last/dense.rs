@@ -1,7 +1,12 @@
 //! Convolutions in which every result channel sees every input channel of its group, as products of pixels and
 //! packed weights: a tile of a few pixels by a few registers of result channels is summed up in registers.
 
-use pulp::{Simd, WithSimd};
+mod thin;
+mod tiles;
+
+use pulp::Simd;
+
+use self::tiles::{Part, Task};
 
 use super::aligned::Aligned;
 use super::instructions::Instructions;
@@ -15,6 +20,8 @@ use crate::graph::{Activation, Conv};
 pub(crate) struct Dense {
     conv: Conv,
     segments: Vec<Segment>,
+    /// The same weights for pixels that see nothing outside the picture: fewer and longer segments.
+    inner: Vec<Segment>,
     panels: Vec<Panel>,
     /// Panel after panel: for each segment and float of it the weights of the panel's result channels.
     weights: Aligned,
@@ -103,14 +110,16 @@ impl Dense {
         order.sort_by_key(|channel| layout.positions.get(*channel));
         let at = |channel: &usize| layout.positions.get(*channel).copied();
         let sorted: Vec<usize> = order.iter().filter_map(at).collect();
-        let segments = segments(&conv, &runs(&sorted), layout);
+        let runs = runs(&sorted);
+        let inner = segments(&conv, &runs, layout.record);
+        let segments = if layout.is_bordered { inner.clone() } else { taps(&conv, &runs) };
         let zeros = segments.iter().map(|segment| segment.floats.length).max().unwrap_or(0);
         let lanes = instructions.lanes();
         let panels = panels(conv.out, lanes);
         let mut bias = bias.to_vec();
         bias.resize(panels.last().map_or(0, |panel| panel.start + panel.registers * lanes), 0.0);
-        let weights = Aligned::from(pack(&conv, kernel, &order, &panels, lanes).as_slice());
-        Dense { conv, segments, panels, weights, bias, zeros: vec![0.0; zeros], instructions }
+        let weights = pack(&conv, kernel, &order, &panels, lanes);
+        Dense { conv, segments, inner, panels, weights, bias, zeros: vec![0.0; zeros], instructions }
     }
 
     /// Writes the result into `result` at `to`, its first channel at `channel` of a record.
@@ -130,8 +139,8 @@ impl Dense {
             epilogue.residual = epilogue.residual.map(|(other, grid, channel)| (other, grid.flat(), channel));
         }
         to.split_rows(team, result, 2 * self.weights.floats().len(), |image, first_row, result| {
-            let part = Part { dense: self, x, from, to, image, first_row, channel, epilogue };
-            self.instructions.run(Task { part, result });
+            let part = Part { dense: self, x, from, to, image, first_row, channel, epilogue, reach: 0 };
+            self.instructions.run(Task { part: part.with_reach(), result });
         });
     }
 
@@ -142,15 +151,19 @@ impl Dense {
     }
 }
 
-/// Taps and runs in the order of the packed weights. With a border, the taps of a row are one segment where all
-/// of a record is input.
-fn segments(conv: &Conv, runs: &[Run], layout: &Layout) -> Vec<Segment> {
+/// Taps and runs in the order of the packed weights, the taps of a row as one segment where all of a record is input.
+fn segments(conv: &Conv, runs: &[Run], record: usize) -> Vec<Segment> {
     let [height, width] = conv.kernel;
-    let whole = [Run { start: 0, length: layout.record }];
-    if layout.is_bordered && runs == whole && conv.dilation == [1; 2] {
-        let floats = Run { start: 0, length: width * layout.record };
+    if runs == [Run { start: 0, length: record }] && conv.dilation == [1; 2] {
+        let floats = Run { start: 0, length: width * record };
         return (0..height).map(|y| Segment { tap: [y, 0], floats }).collect();
     }
+    taps(conv, runs)
+}
+
+/// Taps and runs in the order of the packed weights.
+fn taps(conv: &Conv, runs: &[Run]) -> Vec<Segment> {
+    let [height, width] = conv.kernel;
     let taps = (0..height).flat_map(|y| (0..width).map(move |x| [y, x]));
     taps.flat_map(|tap| runs.iter().map(move |run| Segment { tap, floats: *run })).collect()
 }
@@ -176,169 +189,23 @@ pub(super) fn panels(out: usize, lanes: usize) -> Vec<Panel> {
     panels
 }
 
-fn pack(conv: &Conv, kernel: &[f32], order: &[usize], panels: &[Panel], lanes: usize) -> Vec<f32> {
+fn pack(conv: &Conv, kernel: &[f32], order: &[usize], panels: &[Panel], lanes: usize) -> Aligned {
     let taps = conv.kernel.iter().product::<usize>();
-    let mut weights = Vec::new();
+    let width: usize = panels.iter().map(|panel| panel.registers * lanes).sum();
+    let mut weights = Aligned::zeros(taps * order.len() * width);
+    let mut rest = weights.floats_mut();
     for panel in panels {
         for tap in 0..taps {
             for channel in order {
+                let (row, behind) = rest.split_at_mut((panel.registers * lanes).min(rest.len()));
+                rest = behind;
                 let of = |out: usize| kernel.get((out * order.len() + channel) * taps + tap).copied();
-                weights.extend((panel.start..panel.start + panel.channels).filter_map(of));
-                weights.resize(weights.len() + panel.registers * lanes - panel.channels, 0.0);
+                let own = (panel.start..panel.start + panel.channels).filter_map(of);
+                row.iter_mut().zip(own).for_each(|(slot, weight)| *slot = weight);
             }
         }
     }
     weights
-}
-
-/// Some rows of the result.
-#[derive(Clone, Copy)]
-struct Part<'a> {
-    dense: &'a Dense,
-    x: &'a [f32],
-    from: Grid,
-    to: Grid,
-    image: usize,
-    first_row: usize,
-    channel: usize,
-    epilogue: Epilogue<'a>,
-}
-
-impl<'a> Part<'a> {
-    /// The position from which a pixel's floats are counted: that of its first tap, which may lie before the buffer.
-    #[inline(always)]
-    fn origin(&self, [y, x]: [usize; 2]) -> Origin {
-        let Conv { stride, padding, .. } = self.dense.conv;
-        let (y, x) = ((y * stride[0]).wrapping_sub(padding[0]), (x * stride[1]).wrapping_sub(padding[1]));
-        let Grid { start, image, row, record, .. } = self.from;
-        let at = start + self.image * image;
-        Origin { y, x, at: at.wrapping_add(y.wrapping_mul(row)).wrapping_add(x.wrapping_mul(record)) }
-    }
-
-    /// The floats that a pixel of the result multiplies in a segment; zeros beyond the picture.
-    #[inline(always)]
-    fn floats(&self, segment: &Segment, origin: Origin) -> &'a [f32] {
-        let Segment { tap: [ky, kx], floats: Run { start, length } } = *segment;
-        let Conv { padding: [py, px], dilation: [dy, dx], .. } = self.dense.conv;
-        let Grid { height, width, row, record, border, .. } = self.from;
-        let (down, across) = (ky * dy, kx * dx);
-        let is_beyond = || origin.y.wrapping_add(down) >= height || origin.x.wrapping_add(across) >= width;
-        if border < py.max(px) && is_beyond() {
-            return self.dense.zeros.get(..length).unwrap_or_default();
-        }
-        let at = origin.at.wrapping_add(down * row + across * record + start);
-        self.x.get(at..at + length).unwrap_or_default()
-    }
-}
-
-/// Where a pixel of the result begins to read: row and column, below zero by wrapping around, and position.
-#[derive(Debug, Clone, Copy, Default)]
-struct Origin {
-    y: usize,
-    x: usize,
-    at: usize,
-}
-
-struct Task<'a, 'r> {
-    part: Part<'a>,
-    result: &'r mut [f32],
-}
-
-impl WithSimd for Task<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Task { part, result } = self;
-        let mut weights = part.dense.weights.floats();
-        let depth: usize = part.dense.segments.iter().map(|segment| segment.floats.length).sum();
-        for panel in &part.dense.panels {
-            let (own, rest) = weights.split_at((depth * panel.registers * S::F32_LANES).min(weights.len()));
-            weights = rest;
-            let tiles = Tiles { part, panel: *panel, weights: own };
-            match (has_many_registers(S::F32_LANES), panel.registers) {
-                (true, 4) => tiles.run::<S, 6, 4>(simd, result),
-                (true, 3) => tiles.run::<S, 8, 3>(simd, result),
-                (true, 2) => tiles.run::<S, 8, 2>(simd, result),
-                (true, _) => tiles.run::<S, 8, 1>(simd, result),
-                (false, 2) => tiles.run::<S, 6, 2>(simd, result),
-                (false, _) => tiles.run::<S, 6, 1>(simd, result),
-            }
-        }
-    }
-}
-
-/// The pixels of a part for one panel.
-#[derive(Clone, Copy)]
-struct Tiles<'a> {
-    part: Part<'a>,
-    panel: Panel,
-    weights: &'a [f32],
-}
-
-impl Tiles<'_> {
-    #[inline(always)]
-    fn run<S: Simd, const PIXELS: usize, const REGISTERS: usize>(self, simd: S, result: &mut [f32]) {
-        let Part { to, first_row, .. } = self.part;
-        let rows = result.len().div_ceil(to.row.max(1));
-        let count = rows * to.width;
-        let [mut y, mut x] = [first_row, 0];
-        for first in (0..count).step_by(PIXELS) {
-            // What is missing of the last tile repeats its last pixel and is not stored.
-            let mut origins = [Origin::default(); PIXELS];
-            let mut origin = Origin::default();
-            for (index, slot) in origins.iter_mut().enumerate() {
-                if first + index < count {
-                    origin = self.part.origin([y, x]);
-                    x += 1;
-                    if x == to.width {
-                        [y, x] = [y + 1, 0];
-                    }
-                }
-                *slot = origin;
-            }
-            let sums = self.sums::<S, PIXELS, REGISTERS>(simd, &origins);
-            for (index, sums) in sums.iter().enumerate().take(count - first) {
-                self.store(simd, result, first + index, sums);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn sums<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
-        self,
-        simd: S,
-        origins: &[Origin; PIXELS],
-    ) -> [[S::f32s; REGISTERS]; PIXELS] {
-        let bias = self.part.dense.bias.get(self.panel.start..).unwrap_or_default();
-        let mut sums = [load::<S, REGISTERS>(simd, bias); PIXELS];
-        let (weights, _) = S::as_simd_f32s(self.weights);
-        let mut weights = weights.as_chunks::<REGISTERS>().0;
-        for segment in &self.part.dense.segments {
-            let floats = origins.map(|origin| self.part.floats(segment, origin));
-            let (own, rest) = weights.split_at(segment.floats.length.min(weights.len()));
-            weights = rest;
-            add_products(simd, &mut sums, &floats, own);
-        }
-        sums
-    }
-
-    /// Stores the sums of a pixel.
-    #[inline(always)]
-    fn store<S: Simd, const REGISTERS: usize>(
-        self,
-        simd: S,
-        result: &mut [f32],
-        pixel: usize,
-        sums: &[S::f32s; REGISTERS],
-    ) {
-        let Part { to, channel, image, first_row, epilogue, .. } = self.part;
-        let Panel { start, channels, .. } = self.panel;
-        let at = pixel * to.record + channel + start;
-        let record = result.get_mut(at..at + channels).unwrap_or_default();
-        let [y, x] = [first_row + pixel / to.width, pixel % to.width];
-        epilogue.store(simd, *sums, (image, [y, x], start), record);
-    }
 }
 
 /// sums[p] += floats[p][k] * weights[k], for every k.
