@@ -144,13 +144,22 @@ impl WithSimd for GradientTask<'_, '_> {
 /// Softmax of numbers that follow each other.
 #[inline(always)]
 fn softmax_of_line(x: &[f32], result: &mut [f32]) {
-    let largest =
-        x.iter().fold(f32::NEG_INFINITY, |largest, value| if *value > largest { *value } else { largest });
-    for (slot, value) in result.iter_mut().zip(x) {
-        *slot = exp(*value - largest);
+    let mut largest = [f32::NEG_INFINITY; COLUMNS];
+    for part in x.chunks(COLUMNS) {
+        for (largest, value) in largest.iter_mut().zip(part) {
+            *largest = if *value > *largest { *value } else { *largest };
+        }
     }
-    let sum: f32 = result.iter().sum();
-    result.iter_mut().for_each(|slot| *slot /= sum);
+    let largest = largest.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0.0; COLUMNS];
+    for (result, part) in result.chunks_mut(COLUMNS).zip(x.chunks(COLUMNS)) {
+        for ((slot, value), sum) in result.iter_mut().zip(part).zip(&mut sums) {
+            *slot = exp(*value - largest);
+            *sum += *slot;
+        }
+    }
+    let factor = 1.0 / sums.iter().sum::<f32>();
+    result.iter_mut().for_each(|slot| *slot *= factor);
 }
 
 /// NaN is larger than every number.

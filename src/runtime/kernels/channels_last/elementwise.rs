@@ -39,23 +39,26 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
+/// Beyond these exp(x) is infinite or zero in any case.
+pub(super) const LIMIT: f32 = 104.0;
+/// Adding 1.5 * 2^23 leaves a rounded integer in the lowest bits.
+pub(super) const ROUNDING: f32 = 12_582_912.0;
+/// ln(2) in two parts, the first with few digits, so that n times it is exact.
+pub(super) const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+/// Factors of exp(r), those of the highest powers first.
+pub(super) const SERIES: [f32; 8] =
+    [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+
 /// exp(x) in plain arithmetic, which compilers turn into vector instructions: 2^n times a polynomial of degree 7 for
 /// what is left, |r| <= ln(2) / 2. Within 2 units in the last place; NaN stays NaN.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    /// Beyond these the result is infinite or zero in any case.
-    const LIMIT: f32 = 104.0;
-    /// Adding 1.5 * 2^23 leaves a rounded integer in the lowest bits.
-    const ROUNDING: f32 = 12_582_912.0;
-    /// ln(2) in two parts, the first with few digits, so that n times it is exact.
-    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     let x = if x > LIMIT { LIMIT } else { x };
     let x = if x < -LIMIT { -LIMIT } else { x };
     let shifted = x * std::f32::consts::LOG2_E + ROUNDING;
     let n = shifted - ROUNDING;
     let r = (x - n * LN_2[0]) - n * LN_2[1];
-    let series = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-    let value = series.into_iter().fold(0.0, |sum, factor| sum * r + factor);
+    let value = SERIES.into_iter().fold(0.0, |sum, factor| sum * r + factor);
     // 2^n in two factors, as n goes beyond the range of exponents.
     let n = shifted.to_bits().wrapping_sub(ROUNDING.to_bits()) as i32;
     let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
@@ -74,6 +77,8 @@ pub(crate) fn copy(
 ) {
     let instructions = Instructions::get();
     let channels: usize = runs.iter().map(|run| run.length).sum();
+    // Points lie in a single row, of which otherwise one thread would get all.
+    let (from, to) = if from.is_dense() && to.is_dense() { (from.flat(), to.flat()) } else { (from, to) };
     to.split_rows(team, result, 4 * channels, |image, first_row, result| {
         let part = Copied { x, from, runs, to, channel, image, first_row, activation };
         instructions.run(CopyTask { part, result });

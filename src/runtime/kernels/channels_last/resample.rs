@@ -43,8 +43,13 @@ pub(crate) fn resample(
 
 /// What is made of the pixels of a window.
 trait Window: Copy + Sync {
-    /// Of a register of channels of the window for a pixel of the result, row and column.
-    fn value<S: Simd>(self, simd: S, pixel: [usize; 2], source: Source<'_>) -> S::f32s;
+    /// Of some registers of channels of the window for a pixel of the result, row and column.
+    fn value<S: Simd, const REGISTERS: usize>(
+        self,
+        simd: S,
+        pixel: [usize; 2],
+        source: Source<'_>,
+    ) -> [S::f32s; REGISTERS];
 }
 
 #[derive(Clone, Copy)]
@@ -52,14 +57,21 @@ struct Largest<'a>(&'a Pool);
 
 impl Window for Largest<'_> {
     #[inline(always)]
-    fn value<S: Simd>(self, simd: S, [row, column]: [usize; 2], source: Source<'_>) -> S::f32s {
+    fn value<S: Simd, const REGISTERS: usize>(
+        self,
+        simd: S,
+        [row, column]: [usize; 2],
+        source: Source<'_>,
+    ) -> [S::f32s; REGISTERS] {
         let Pool { kernel, stride, padding, .. } = self.0;
-        let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
+        let mut largest = [simd.splat_f32s(f32::NEG_INFINITY); REGISTERS];
         for y in window(row, stride[0], padding[0], kernel[0], source.from.height) {
             for x in window(column, stride[1], padding[1], kernel[1], source.from.width) {
-                let value = source.load(simd, [y, x]);
-                let larger = simd.select_f32s(simd.less_than_f32s(largest, value), value, largest);
-                largest = simd.select_f32s(simd.equal_f32s(value, value), larger, value);
+                let values: [S::f32s; REGISTERS] = source.load(simd, [y, x]);
+                for (largest, value) in largest.iter_mut().zip(values) {
+                    let larger = simd.select_f32s(simd.less_than_f32s(*largest, value), value, *largest);
+                    *largest = simd.select_f32s(simd.equal_f32s(value, value), larger, value);
+                }
             }
         }
         largest
@@ -71,36 +83,42 @@ struct Weighted<'a>(&'a Resample);
 
 impl Window for Weighted<'_> {
     #[inline(always)]
-    fn value<S: Simd>(self, simd: S, [row, column]: [usize; 2], source: Source<'_>) -> S::f32s {
+    fn value<S: Simd, const REGISTERS: usize>(
+        self,
+        simd: S,
+        [row, column]: [usize; 2],
+        source: Source<'_>,
+    ) -> [S::f32s; REGISTERS] {
         let [rows, columns] = self.0.taps(row, column);
-        let mut sum = simd.splat_f32s(0.0);
+        let mut sums = [simd.splat_f32s(0.0); REGISTERS];
         for (y, down) in rows {
             for (x, across) in columns {
                 let weight = simd.splat_f32s((down * across) as f32);
-                sum = simd.mul_add_e_f32s(weight, source.load(simd, [*y, *x]), sum);
+                let values: [S::f32s; REGISTERS] = source.load(simd, [*y, *x]);
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = simd.mul_add_e_f32s(weight, value, *sum);
+                }
             }
         }
-        sum
+        sums
     }
 }
 
-/// A register of channels of every pixel of an image.
+/// Some channels of every pixel of an image.
 #[derive(Clone, Copy)]
 struct Source<'a> {
     x: &'a [f32],
     from: Grid,
     image: usize,
     channel: usize,
-    /// Channels in the register.
     count: usize,
 }
 
 impl Source<'_> {
     #[inline(always)]
-    fn load<S: Simd>(self, simd: S, [y, x]: [usize; 2]) -> S::f32s {
+    fn load<S: Simd, const REGISTERS: usize>(self, simd: S, [y, x]: [usize; 2]) -> [S::f32s; REGISTERS] {
         let at = self.from.at(self.image, y, x) + self.channel;
-        let [register] = load::<S, 1>(simd, self.x.get(at..at + self.count).unwrap_or_default());
-        register
+        load(simd, self.x.get(at..at + self.count).unwrap_or_default())
     }
 }
 
@@ -117,6 +135,9 @@ fn each_window(
         instructions.run(Task { window, x, from, image, first_row, result, to, channels });
     });
 }
+
+/// Registers of channels that are worked on at once.
+const WIDEST: usize = 4;
 
 /// Some rows of the result.
 struct Task<'a, 'r, W> {
@@ -139,11 +160,15 @@ impl<W: Window> WithSimd for Task<'_, '_, W> {
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
                 let target = record.get_mut(channels.to..channels.to + channels.count).unwrap_or_default();
-                for (at, target) in target.chunks_mut(S::F32_LANES).enumerate() {
-                    let channel = channels.from + at * S::F32_LANES;
+                let pixel = [first_row + row, column];
+                for (at, target) in target.chunks_mut(WIDEST * S::F32_LANES).enumerate() {
+                    let channel = channels.from + at * WIDEST * S::F32_LANES;
                     let source = Source { x, from, image, channel, count: target.len() };
-                    let value = window.value(simd, [first_row + row, column], source);
-                    store(simd, &[value], None, target);
+                    match target.len().div_ceil(S::F32_LANES) {
+                        1 => store(simd, &window.value::<S, 1>(simd, pixel, source), None, target),
+                        2 => store(simd, &window.value::<S, 2>(simd, pixel, source), None, target),
+                        _ => store(simd, &window.value::<S, WIDEST>(simd, pixel, source), None, target),
+                    }
                 }
             }
         }
