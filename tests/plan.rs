@@ -62,7 +62,7 @@ fn check(what: &str, graph: &Graph) {
     let (graph, deployment) = deploy(graph);
     let weights = deployment.apply(&weights).unwrap();
     let input = input(&graph.node(graph.inputs()[0]).unwrap().shape);
-    let mut plan = Plan::new(&graph, &weights).unwrap();
+    let mut plan = Plan::new(&graph, weights.clone()).unwrap();
     // Twice, as buffers are used again.
     plan.run(&input).unwrap();
     plan.run(&input).unwrap();
@@ -301,7 +301,7 @@ proptest! {
 
 /// Outputs of a plan that ran with so many threads.
 fn with_threads(graph: &Graph, threads: usize) -> Vec<(String, Vec<f64>)> {
-    let mut plan = Plan::new(graph, &synthetic_weights(graph)).unwrap();
+    let mut plan = Plan::new(graph, synthetic_weights(graph)).unwrap();
     let input = input(&graph.node(graph.inputs()[0]).unwrap().shape);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| plan.run(&input)).unwrap();

@@ -22,7 +22,7 @@ fn nothing_is_allocated_after_the_first_run() {
     for (name, rounds) in [("nanodet-plus-m", 50), ("gold-yolo-n", 10), ("gfocal-r50-fpn", 5)] {
         let graph = preset(name).unwrap().model().graph(Form::Inference, [2, 3, 96, 64]).unwrap();
         let (deployed, deployment) = deploy(&graph);
-        let mut plan = Plan::new(&deployed, &deployment.apply(&synthetic_weights(&graph)).unwrap()).unwrap();
+        let mut plan = Plan::new(&deployed, deployment.apply(&synthetic_weights(&graph)).unwrap()).unwrap();
         assert_eq!(plan.without_kernel().collect::<Vec<_>>(), [""; 0], "{name}");
         let (before, peak) = pool.install(|| usage(&mut plan, &deployed, rounds));
         assert_eq!(peak, before, "{name}");

@@ -61,7 +61,7 @@ impl Work {
         let (plan, flops) = match mode {
             Mode::Inference => {
                 let outputs = graph.outputs().iter().map(|(name, _)| name.clone()).collect();
-                let plan = Box::new(Plan::new(&graph, &weights)?);
+                let plan = Box::new(Plan::new(&graph, weights)?);
                 (Compiled::Inference { plan, outputs, result: Vec::new() }, forward)
             }
             Mode::Training => {

@@ -12,6 +12,7 @@ mod packed;
 mod place;
 mod plans;
 mod step;
+mod supply;
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use self::packed::Packed;
 use self::place::Place;
 pub use self::plans::Plans;
 use self::step::{Reference, Step, Tools};
+use self::supply::Supply;
 use super::RuntimeError;
 use super::kernels::channels_last::aligned::Aligned;
 use super::kernels::channels_last::elementwise::from_planes;
@@ -51,12 +53,15 @@ struct Output {
 }
 
 impl Plan {
-    /// A plan for a graph and its weights. Batch norms should have been folded.
+    /// A plan for a graph and its weights, each of which is let go of once it is packed. Batch norms should have been
+    /// folded.
     ///
     /// # Errors
     /// Weights that do not fit.
-    pub fn new(graph: &Graph, weights: &Weights) -> Result<Plan, RuntimeError> {
-        let mut plan = compile::compile(graph, weights, &mut Packed::default())?;
+    pub fn new(graph: &Graph, weights: Weights) -> Result<Plan, RuntimeError> {
+        let mut supply = Supply::last(graph, weights);
+        let mut plan = compile::compile(graph, &mut supply, &mut Packed::default())?;
+        drop(supply);
         plan.take_memory(Memory::new());
         Ok(plan)
     }

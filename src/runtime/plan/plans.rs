@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::compile::compile;
 use super::packed::Packed;
+use super::supply::Supply;
 use super::{Memory, Plan};
 use crate::graph::{Graph, Weights};
 use crate::runtime::RuntimeError;
@@ -47,7 +48,7 @@ impl Plans {
             if self.plans.len() >= MAX_PLANS {
                 self.plans.clear();
             }
-            let plan = compile(&graph()?, &self.weights, &mut self.packed)?;
+            let plan = compile(&graph()?, &mut Supply::Lasting(&self.weights), &mut self.packed)?;
             self.plans.insert(shape.to_vec(), plan);
         }
         let out_of_order = RuntimeError::Order { module: String::new() };

@@ -54,7 +54,7 @@ pub(super) fn flattens(from: &[usize], to: &[usize]) -> bool {
     }
 }
 
-impl Compiler<'_> {
+impl Compiler<'_, '_> {
     pub(super) fn part_of_concatenation(&mut self, value: Value, shape: &[usize]) -> Option<Place> {
         let Target { concatenation, offset } = *self.targets.get(&value)?;
         let [images, channels, height, width] = *shape else { return None };

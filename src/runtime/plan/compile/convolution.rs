@@ -39,7 +39,7 @@ struct Fused {
     activation: Option<Activation>,
 }
 
-impl Compiler<'_> {
+impl Compiler<'_, '_> {
     /// Keeps a convolution back while its only user may go into it.
     pub(super) fn wait_or_write(&mut self, value: Value, waiting: Waiting) -> Result<(), RuntimeError> {
         match (self.only_user(value), waiting.residual) {
@@ -112,7 +112,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn kernel_and_bias(&self, node: &Node, conv: &Conv) -> Result<[Vec<f32>; 2], GraphError> {
+    fn kernel_and_bias(&mut self, node: &Node, conv: &Conv) -> Result<[Vec<f32>; 2], GraphError> {
         let [kernel, mut bias] = self.numbers(node)?;
         bias.resize(conv.out, 0.0);
         Ok([kernel, bias])
@@ -126,9 +126,8 @@ impl Compiler<'_> {
         conv: &Conv,
         from: &Place,
         target: &Place,
-        Fused { residual, activation }: Fused,
+        fused: Fused,
     ) -> Result<(), RuntimeError> {
-        let out = conv.out / conv.groups.max(1);
         let first = target.positions.first().copied().unwrap_or(0);
         let to = Part { buffer: target.buffer, grid: target.grid, channel: first };
         let source = Part { buffer: from.buffer, grid: from.grid, channel: 0 };
@@ -138,16 +137,29 @@ impl Compiler<'_> {
             let tiling = Tiling::of([target.grid.height, target.grid.width], kernel.len());
             let pack = || Winograd::new(tiling, &kernel, &bias, channels, self.instructions);
             let winograd = self.packed.winograd(node, tiling, pack);
-            let from = Part { channel, ..source };
+            let (from, Fused { residual, activation }) = (Part { channel, ..source }, fused);
             self.push(value, Kernel::Winograd { winograd, from, residual, activation }, to);
             return Ok(());
         }
-        for (group, dense) in self.groups(node, conv, from)?.into_iter().enumerate() {
-            let part = |part: Part| Part { channel: part.channel + group * out, ..part };
-            let residual = residual.map(part);
-            self.push(value, Kernel::Dense { dense, from: source, residual, activation }, part(to));
-        }
+        let groups = self.groups(node, conv, from)?;
+        self.push_groups(value, &groups, conv, (source, to), fused);
         Ok(())
+    }
+
+    fn push_groups(
+        &mut self,
+        value: Value,
+        groups: &[Arc<Dense>],
+        conv: &Conv,
+        (from, to): (Part, Part),
+        Fused { residual, activation }: Fused,
+    ) {
+        let out = conv.out / conv.groups.max(1);
+        for (group, dense) in groups.iter().enumerate() {
+            let part = |part: Part| Part { channel: part.channel + group * out, ..part };
+            let (dense, residual) = (Arc::clone(dense), residual.map(part));
+            self.push(value, Kernel::Dense { dense, from, residual, activation }, part(to));
+        }
     }
 
     /// Packed weights for each group of channels.
@@ -197,15 +209,17 @@ impl Compiler<'_> {
             Conv { kernel: [1; 2], stride: [1; 2], padding: [0; 2], dilation: [1; 2], ..conv.conv };
         let positions = (0..channels).flat_map(|channel| (0..taps).map(move |tap| tap * channels + channel));
         let place = Place { buffer: columns.buffer, form: Form::Map, grid, positions: positions.collect() };
+        let groups = self.groups(node, &pointwise, &place)?;
+        let first = target.positions.first().copied().unwrap_or(0);
+        let to = Part { buffer: target.buffer, grid: target.grid, channel: first };
         for image in 0..target.grid.images {
             let of_image = |part: Part| Part { grid: part.grid.image(image), ..part };
             let samples = Samples::new(*conv, channels);
             let [x, offsets] = [x, offsets].map(of_image);
             let masks = masks.map(of_image);
             self.push(value, Kernel::Sample { samples, x, offsets, masks }, columns);
-            let target = Place { grid: target.grid.image(image), ..target.clone() };
             let fused = Fused { residual: fused.residual.map(of_image), ..fused };
-            self.dense(value, node, &pointwise, &place, &target, fused)?;
+            self.push_groups(value, &groups, &pointwise, (columns, of_image(to)), fused);
         }
         Ok(target)
     }

@@ -8,7 +8,7 @@ use crate::runtime::kernels::resample::Resample;
 use crate::runtime::plan::place::{Form, Place};
 use crate::runtime::plan::step::{Kernel, Part};
 
-impl Compiler<'_> {
+impl Compiler<'_, '_> {
     /// Applies a function in the step that has just computed its input, if nobody else wants that.
     fn joined(&mut self, value: Value, x: Value, activation: Activation) -> Result<bool, RuntimeError> {
         let last =

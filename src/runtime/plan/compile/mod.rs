@@ -16,8 +16,9 @@ use super::buffers::Buffers;
 use super::packed::Packed;
 use super::place::{Form, Place};
 use super::step::{Kernel, Part, Reference, Step};
+use super::supply::Supply;
 use super::{Output, Plan};
-use crate::graph::{Conv, Graph, GraphError, Node, Op, Value, Weights};
+use crate::graph::{Conv, Graph, GraphError, Node, Op, Value};
 use crate::runtime::RuntimeError;
 use crate::runtime::kernels::channels_last::instructions::Instructions;
 use crate::runtime::kernels::channels_last::workspaces::Workspaces;
@@ -26,10 +27,14 @@ use crate::runtime::kernels::resample::Resample;
 use crate::runtime::parameters::Parameters;
 
 /// Compiles a graph for its input shape; the plan has no memory yet.
-pub(super) fn compile(graph: &Graph, weights: &Weights, packed: &mut Packed) -> Result<Plan, RuntimeError> {
+pub(super) fn compile(
+    graph: &Graph,
+    supply: &mut Supply<'_>,
+    packed: &mut Packed,
+) -> Result<Plan, RuntimeError> {
     let mut compiler = Compiler {
         graph,
-        weights,
+        supply,
         packed,
         instructions: Instructions::get(),
         uses: graph.uses(),
@@ -58,9 +63,9 @@ fn users(graph: &Graph) -> HashMap<Value, Vec<Value>> {
     users
 }
 
-struct Compiler<'a> {
+struct Compiler<'a, 's> {
     graph: &'a Graph,
-    weights: &'a Weights,
+    supply: &'a mut Supply<'s>,
     packed: &'a mut Packed,
     instructions: Instructions,
     /// How often each value is still to be used.
@@ -77,7 +82,7 @@ struct Compiler<'a> {
     steps: Vec<Step>,
 }
 
-impl Compiler<'_> {
+impl Compiler<'_, '_> {
     fn visit(&mut self, value: Value, node: &Node) -> Result<(), RuntimeError> {
         let [first, second] = [node.inputs.first().copied(), node.inputs.get(1).copied()];
         let is_map = node.shape.len() == 4;
@@ -258,12 +263,12 @@ impl Compiler<'_> {
         place
     }
 
-    /// Numbers of the first parameters of a node.
-    fn numbers<const COUNT: usize>(&self, node: &Node) -> Result<[Vec<f32>; COUNT], GraphError> {
+    /// Numbers of the first parameters of a node, which asks for them once.
+    fn numbers<const COUNT: usize>(&mut self, node: &Node) -> Result<[Vec<f32>; COUNT], GraphError> {
         let mut all = std::array::from_fn(|_| Vec::new());
         let parameters = node.parameters.iter().filter_map(|id| self.graph.parameter(*id));
         for (slot, parameter) in all.iter_mut().zip(parameters) {
-            slot.clone_from(&self.weights.of(parameter)?.data);
+            *slot = self.supply.take(parameter)?;
         }
         Ok(all)
     }
@@ -303,7 +308,7 @@ impl Compiler<'_> {
         let input = self.graph.inputs().first().copied();
         let input = input.and_then(|input| Some((self.places.get(&input)?.clone(), self.shape(input))));
         let (input, input_shape) = input.ok_or_else(|| RuntimeError::Order { module: String::new() })?;
-        let parameters = Parameters::of_nodes(self.graph, self.weights, DType::F32, |value| {
+        let parameters = Parameters::of_nodes(self.graph, self.supply.weights(), DType::F32, |value| {
             self.steps
                 .iter()
                 .any(|step| matches!(&step.kernel, Kernel::Reference { value: own, .. } if *own == value))

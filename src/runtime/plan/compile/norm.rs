@@ -7,7 +7,7 @@ use crate::runtime::kernels::channels_last::Grid;
 use crate::runtime::kernels::channels_last::norm::Groups;
 use crate::runtime::plan::step::{Kernel, Part};
 
-impl Compiler<'_> {
+impl Compiler<'_, '_> {
     /// A batch norm with its running statistics.
     pub(super) fn batch_norm(
         &mut self,

@@ -10,7 +10,7 @@ use crate::runtime::kernels::channels_last::{Grid, Run};
 use crate::runtime::plan::place::{Form, Place};
 use crate::runtime::plan::step::{Kernel, Part};
 
-impl Compiler<'_> {
+impl Compiler<'_, '_> {
     /// Where the numbers of a value lie row-major, for the current node alone if they did not yet.
     pub(super) fn plain(&mut self, x: Value) -> Result<Part, RuntimeError> {
         let from = self.place(x)?;
