@@ -2,6 +2,7 @@
 
 mod concatenation;
 mod convolution;
+mod early;
 mod elements;
 mod norm;
 mod plain;
@@ -12,6 +13,7 @@ use candle_core::DType;
 
 use self::concatenation::{Target, targets};
 use self::convolution::{Waiting, has_kernel};
+use self::early::Early;
 use super::buffers::Buffers;
 use super::packed::Packed;
 use super::place::{Form, Place};
@@ -40,6 +42,7 @@ pub(super) fn compile(
         uses: graph.uses(),
         users: users(graph),
         targets: targets(graph),
+        early: Early::of(graph),
         places: HashMap::new(),
         waiting: HashMap::new(),
         concatenations: HashMap::new(),
@@ -72,6 +75,7 @@ struct Compiler<'a, 's> {
     uses: Vec<usize>,
     users: HashMap<Value, Vec<Value>>,
     targets: HashMap<Value, Target>,
+    early: Early,
     places: HashMap<Value, Place>,
     waiting: HashMap<Value, Waiting>,
     /// Buffers of concatenations, of which some parts may have been written.
@@ -89,9 +93,16 @@ impl Compiler<'_, '_> {
         match (&node.op, first, second) {
             (Op::Input, ..) => self.input(value, node),
             (Op::Conv(conv), Some(x), _) if has_kernel(conv, self.graph.node(x)) => {
-                self.wait_or_write(value, Waiting::new(value))?;
+                let waiting = Waiting::new(value);
+                match self.early.functions.get(&value) {
+                    Some(activation) => self.write(value, waiting.activated(*activation))?,
+                    None => self.wait_or_write(value, waiting)?,
+                }
             }
             (Op::DeformConv(_), ..) => self.wait_or_write(value, Waiting::new(value))?,
+            (Op::Activation(_), Some(x), _) if self.early.done.contains(&value) => {
+                self.view(value, x, |place| Some(place.clone()))?;
+            }
             (Op::Activation(activation), Some(x), _) => match self.waiting.remove(&x) {
                 Some(waiting) => self.write(value, waiting.activated(*activation))?,
                 None => self.activation(value, x, *activation)?,
