@@ -19,18 +19,16 @@ pub(crate) enum Tiling {
 }
 
 impl Tiling {
-    /// The one that takes less time for a result of this size and a number of weights.
-    pub(crate) fn of([height, width]: [usize; 2], weights: usize) -> Tiling {
-        /// Fewer large tiles than these wait for their weights, which are 2.25 times as many, if those are many.
+    /// The one that takes less time for a result of this size.
+    pub(crate) fn of([height, width]: [usize; 2]) -> Tiling {
+        /// Fewer large tiles than these gain little: they wait for their weights, which are 2.25 times as many and take
+        /// as much more memory.
         const FEWEST: usize = 64;
-        const FEWEST_OF_FEW_WEIGHTS: usize = 24;
-        const FEW_WEIGHTS: usize = 9 * 256 * 256;
         /// What a product costs with large tiles, with small ones 10: transforms and edges are more of the time.
         const COST: usize = 12;
         let tiles = |side: usize| height.div_ceil(side) * width.div_ceil(side);
         let pays = COST * tiles(4) * Tiling::Four.points() < 10 * tiles(2) * Tiling::Two.points();
-        let fewest = if weights > FEW_WEIGHTS { FEWEST } else { FEWEST_OF_FEW_WEIGHTS };
-        if pays && tiles(4) >= fewest { Tiling::Four } else { Tiling::Two }
+        if pays && tiles(4) >= FEWEST { Tiling::Four } else { Tiling::Two }
     }
 
     /// Numbers of a transformed tile.
