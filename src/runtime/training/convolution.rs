@@ -6,7 +6,8 @@ use crate::runtime::kernels::channels_last::aligned::Aligned;
 use crate::runtime::kernels::channels_last::dense::Epilogue;
 use crate::runtime::kernels::channels_last::products::{Products, Source};
 use crate::runtime::kernels::channels_last::team::Team;
-use crate::runtime::kernels::channels_last::winograd::{Tiling, pays};
+use crate::runtime::kernels::channels_last::winograd::{Tiling, WinogradProducts, pays};
+use crate::runtime::kernels::channels_last::winograd_gradient::WinogradGradient;
 use crate::runtime::kernels::channels_last::winograd_weights::transform;
 use crate::runtime::kernels::channels_last::workspaces::Workspaces;
 
@@ -15,7 +16,7 @@ use crate::runtime::kernels::channels_last::workspaces::Workspaces;
 pub(super) struct Convolution {
     pub(super) products: Products,
     /// Winograd's form, where it pays.
-    winograd: Option<Tiling>,
+    winograd: Option<WinogradProducts>,
     /// Whether it is the gradient of an input.
     is_backward: bool,
 }
@@ -69,20 +70,27 @@ impl Scratch {
 }
 
 impl Convolution {
-    /// A convolution of `channels`; see [`Products::forward`].
-    pub(super) fn forward(conv: &Conv, channels: usize, is_bordered: bool) -> Convolution {
+    /// A convolution of `channels` at pictures of this size; see [`Products::forward`].
+    pub(super) fn forward(conv: &Conv, channels: usize, size: [usize; 2], is_bordered: bool) -> Convolution {
         let products = Products::forward(conv, channels, is_bordered);
-        Convolution::new(products, conv, channels, conv.out, false)
+        Convolution::new(products, conv, [channels, conv.out], size, false)
     }
 
-    /// The gradient of a convolution's input, of `channels`.
-    pub(super) fn backward(conv: &Conv, channels: usize) -> Convolution {
-        Convolution::new(Products::backward(conv, channels), conv, conv.out, channels, true)
+    /// The gradient of a convolution's input, of `channels` and this size.
+    pub(super) fn backward(conv: &Conv, channels: usize, size: [usize; 2]) -> Convolution {
+        Convolution::new(Products::backward(conv, channels), conv, [conv.out, channels], size, true)
     }
 
-    fn new(products: Products, conv: &Conv, from: usize, to: usize, is_backward: bool) -> Convolution {
-        let winograd = pays(conv, from).then(|| Tiling::new(from, to, products.instructions()));
-        Convolution { products, winograd, is_backward }
+    fn new(
+        products: Products,
+        conv: &Conv,
+        [from, to]: [usize; 2],
+        size: [usize; 2],
+        is_backward: bool,
+    ) -> Convolution {
+        let instructions = products.instructions();
+        let winograd = || WinogradProducts::new(Tiling::of(size), from, to, instructions);
+        Convolution { winograd: pays(conv, from).then(winograd), products, is_backward }
     }
 
     /// What it needs to work in.
@@ -90,13 +98,9 @@ impl Convolution {
         let is_forward = !self.is_backward;
         ScratchSize {
             transposed: if is_forward { 0 } else { self.products.size() },
-            transformed: self.winograd.as_ref().map_or(0, Tiling::size),
-            tiles: self
-                .winograd
-                .as_ref()
-                .filter(|_| is_forward)
-                .map_or(0, |_| self.products.winograd_workspace()),
-            workspace: self.winograd.as_ref().map_or(0, Tiling::workspace),
+            transformed: self.winograd.as_ref().map_or(0, WinogradProducts::size),
+            tiles: self.winograd_gradient().filter(|_| is_forward).map_or(0, |own| own.workspace()),
+            workspace: self.winograd.as_ref().map_or(0, WinogradProducts::workspace),
         }
     }
 
@@ -139,13 +143,18 @@ impl Convolution {
         target: (&mut [f32], Grid, usize),
         add: bool,
     ) {
-        let Some(tiling) = &self.winograd else {
+        let Some(winograd) = &self.winograd else {
             return self.products.run(team, [weights, bias], source, target, add);
         };
-        let transformed = transformed.floats_mut().get_mut(..tiling.size()).unwrap_or_default();
-        transform(team, &self.products, weights, transformed, self.is_backward);
+        let transformed = transformed.floats_mut().get_mut(..winograd.size()).unwrap_or_default();
+        transform(team, (&self.products, winograd.tiling()), weights, transformed, self.is_backward);
         let epilogue = Epilogue { add, ..Epilogue::default() };
-        tiling.run(team, workspaces, [transformed, bias], source, target, epilogue);
+        winograd.run(team, workspaces, [transformed, bias], source, target, epilogue);
+    }
+
+    fn winograd_gradient(&self) -> Option<WinogradGradient<'_>> {
+        let tiling = self.winograd.as_ref()?.tiling();
+        Some(WinogradGradient::new(&self.products, tiling))
     }
 
     /// Writes the gradient of the weights, or adds it to what is there, from the input and the gradient of the result.
@@ -157,11 +166,8 @@ impl Convolution {
         result: Source<'_>,
         (gradient, add): (&mut [f32], bool),
     ) {
-        match self.winograd {
-            Some(_) => {
-                let tiles = scratch.tiles.floats_mut();
-                self.products.winograd_gradient(team, x, result, tiles, (gradient, add));
-            }
+        match self.winograd_gradient() {
+            Some(own) => own.run(team, x, result, scratch.tiles.floats_mut(), (gradient, add)),
             None => self.products.weight_gradient(team, x, result, gradient, add),
         }
     }

@@ -9,7 +9,8 @@ use super::products_gradient::SLACK;
 use super::taps;
 use super::team::Team;
 use super::value::{Value, assert_near, random, wide};
-use super::winograd::Tiling;
+use super::winograd::{Tiling, WinogradProducts};
+use super::winograd_gradient::WinogradGradient;
 use super::winograd_weights::transform;
 use super::workspaces::Workspaces;
 use crate::graph::{Activation, Conv};
@@ -281,60 +282,64 @@ fn gradients_of_dense_weights_equal_the_reference() {
 /// Odd sizes, channels that fill no register, panels of every width, more tiles than a block has.
 fn winograd_cases() -> impl Iterator<Item = Case> {
     chosen([
-        Case::new(3, [3, 5], Conv::same(4, 3)),
-        Case::new(33, [12, 5], Conv::same(70, 3)),
-        Case::new(16, [1, 1], Conv::same(17, 3)),
-        Case::new(5, [31, 36], Conv::same(130, 3)),
+        (2, [3, 5], Conv::same(2, 3)),
+        (33, [12, 5], Conv::same(70, 3)),
+        (16, [1, 1], Conv::same(17, 3)),
+        (5, [31, 36], Conv::same(130, 3)),
     ])
+}
+
+fn each_tiling() -> impl Iterator<Item = (Case, Tiling)> {
+    let tilings = [Tiling::Two, Tiling::Four];
+    tilings.into_iter().flat_map(|tiling| winograd_cases().map(move |case| (case, tiling)))
 }
 
 /// Forward by the weights of a convolution, back by the same weights turned around.
 #[test]
 fn winograd_products_equal_the_reference() {
-    let added = Case::new(4, [6, 7], Conv::same(3, 3));
-    for (case, add) in winograd_cases().map(|case| (case, false)).chain([(added, true)]) {
+    for (case, tiling) in each_tiling() {
         let forward = Products::forward(&case.conv, case.channels(), false);
         let backward = Products::backward(&case.conv, case.channels());
         let weights = packed(&case, &forward);
         let mut turned = vec![f32::NAN; backward.size()];
         Team::gather(|team| backward.transpose(team, &forward, &weights, &mut turned));
         let [gradient, _] = case.gradients();
-        let ways = [
-            (&forward, &weights, &case.x, case.target(), case.result(), &case.bias[..]),
-            (&backward, &turned, &case.gradient, Value::among_others(case.x.shape, 8), gradient, &[]),
-        ];
-        for (is_turned, (products, weights, source, mut result, expected, bias)) in
-            ways.into_iter().enumerate()
-        {
-            let before = result.clone();
-            let tiling = Tiling::new(source.shape[1], result.shape[1], Instructions::get());
-            let mut transformed = vec![f32::NAN; tiling.size()];
-            let mut workspaces = Workspaces::default();
-            Team::gather(|team| {
-                workspaces.reserve(team.threads(), tiling.workspace());
-                transform(team, products, weights, &mut transformed, is_turned == 1);
-                let epilogue = Epilogue { add, ..Epilogue::default() };
-                let weights = [&transformed[..], bias];
-                tiling.run(team, &workspaces, weights, source.source(), result.target(), epilogue);
-            });
-            result.assert_holds(&if add { before.plus(&expected) } else { expected });
+        for add in [false, true] {
+            let run = |(products, is_turned), weights: [&[f32]; 2], source: &Value, expected: &[f64]| {
+                let mut result =
+                    Value::among_others(if is_turned { case.x.shape } else { case.gradient.shape }, 8);
+                let before = result.clone();
+                let winograd =
+                    WinogradProducts::new(tiling, source.shape[1], result.shape[1], Instructions::get());
+                let mut transformed = vec![f32::NAN; winograd.size()];
+                let mut workspaces = Workspaces::default();
+                Team::gather(|team| {
+                    workspaces.reserve(team.threads(), winograd.workspace());
+                    transform(team, (products, tiling), weights[0], &mut transformed, is_turned);
+                    let epilogue = Epilogue { add, ..Epilogue::default() };
+                    let weights = [&transformed[..], weights[1]];
+                    winograd.run(team, &workspaces, weights, source.source(), result.target(), epilogue);
+                });
+                result.assert_holds(&if add { before.plus(expected) } else { expected.to_vec() });
+            };
+            run((&forward, false), [&weights, &case.bias], &case.x, &case.result());
+            run((&backward, true), [&turned, &[]], &case.gradient, &gradient);
         }
     }
 }
 
 #[test]
 fn winograd_gradients_of_weights_equal_the_reference() {
-    for case in winograd_cases() {
+    for (case, tiling) in each_tiling() {
         let products = Products::forward(&case.conv, case.channels(), false);
+        let own = WinogradGradient::new(&products, tiling);
         let [_, expected] = case.gradients();
-        let mut workspace = vec![f32::NAN; products.winograd_workspace()];
+        let mut workspace = vec![f32::NAN; own.workspace()];
         let mut gradient = vec![f32::NAN; products.size()];
         // Nothing at first, then twice the same.
         for (add, factor) in [(false, 1.0), (true, 2.0)] {
             let (x, result) = (case.x.source(), case.gradient.source());
-            Team::gather(|team| {
-                products.winograd_gradient(team, x, result, &mut workspace, (&mut gradient, add));
-            });
+            Team::gather(|team| own.run(team, x, result, &mut workspace, (&mut gradient, add)));
             let mut found = vec![0.0; expected.len()];
             each_weight(&case, |index, tap, channel, out| {
                 found[index] = gradient[products.position(tap, channel, out)];

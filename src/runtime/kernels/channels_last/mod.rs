@@ -35,6 +35,7 @@ mod tile;
 mod value;
 pub(crate) mod winograd;
 pub(crate) mod winograd_gradient;
+mod winograd_tiles;
 pub(crate) mod winograd_weights;
 pub(crate) mod workspaces;
 

@@ -46,6 +46,26 @@ impl Tiling {
         }
     }
 
+    /// The factors of the taps of a line of the kernel in each of the numbers that it is transformed to; the rest zeros.
+    pub(super) fn factors(self) -> [[f64; 3]; 6] {
+        fn of<T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize>() -> [[f64; 3]; 6] {
+            let [a, b, c] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]].map(T::kernel);
+            let mut factors = [[0.0; 3]; 6];
+            let lines = a.into_iter().zip(b).zip(c).map(|((a, b), c)| [a, b, c]);
+            factors.iter_mut().zip(lines).for_each(|(slot, line)| *slot = line);
+            factors
+        }
+        match self {
+            Tiling::Two => of::<Two, 4, 2>(),
+            Tiling::Four => of::<Four, 6, 4>(),
+        }
+    }
+
+    /// Pixels of the input on a side of a tile.
+    pub(super) fn input_side(self) -> usize {
+        self.side() + 2
+    }
+
     /// The transformed and packed weights of a kernel `[out, channels, 3, 3]`.
     pub(super) fn pack(self, kernel: &[f32], channels: usize, panels: &[Panel], lanes: usize) -> Aligned {
         match self {
@@ -65,6 +85,9 @@ pub(super) trait Tile<const SIDE: usize, const OUT: usize>: Copy {
 
     /// Of a row or column of products, to pixels of the result.
     fn result<S: Simd>(simd: S, products: [S::f32s; SIDE]) -> [S::f32s; OUT];
+
+    /// The other way round, of pixels' gradients to those of products.
+    fn products<S: Simd>(simd: S, gradients: [S::f32s; OUT]) -> [S::f32s; SIDE];
 }
 
 /// F(2x2, 3x3) with the points 0, 1, -1: sums and differences, and halves in the kernel's, so that errors stay near those
@@ -86,6 +109,11 @@ impl Tile<4, 2> for Two {
     fn result<S: Simd>(simd: S, [p, q, r, s]: [S::f32s; 4]) -> [S::f32s; 2] {
         let [sum, difference] = [simd.add_f32s(q, r), simd.sub_f32s(q, r)];
         [simd.add_f32s(p, sum), simd.sub_f32s(difference, s)]
+    }
+
+    #[inline(always)]
+    fn products<S: Simd>(simd: S, [p, q]: [S::f32s; 2]) -> [S::f32s; 4] {
+        [p, simd.add_f32s(p, q), simd.sub_f32s(p, q), simd.neg_f32s(q)]
     }
 }
 
@@ -140,6 +168,21 @@ impl Tile<6, 4> for Four {
             plus(simd, times(simd, near, near_odd), far, far_odd),
             plus(simd, times(simd, near_2, near_even), far_2, far_even),
             plus(simd, plus(simd, u, near_3, near_odd), far_3, far_odd),
+        ]
+    }
+
+    #[inline(always)]
+    fn products<S: Simd>(simd: S, [p, q, r, s]: [S::f32s; 4]) -> [S::f32s; 6] {
+        let ([near, near_2, near_3], [far, far_2, far_3]) = (NEAR, FAR);
+        let (near_even, near_odd) = (plus(simd, p, near_2, r), plus(simd, times(simd, near, q), near_3, s));
+        let (far_even, far_odd) = (plus(simd, p, far_2, r), plus(simd, times(simd, far, q), far_3, s));
+        [
+            p,
+            simd.add_f32s(near_even, near_odd),
+            simd.sub_f32s(near_even, near_odd),
+            simd.add_f32s(far_even, far_odd),
+            simd.sub_f32s(far_even, far_odd),
+            s,
         ]
     }
 }

@@ -33,13 +33,19 @@ const WIDEST_PANEL: usize = 4 * 16;
 /// A convolution with transformed and packed weights.
 #[derive(Debug)]
 pub(crate) struct Winograd {
-    tiling: Tiling,
-    channels: usize,
-    panels: Vec<Panel>,
-    /// For every panel and point the weights of the panel's result channels, for one input channel after another.
+    products: WinogradProducts,
     weights: Aligned,
     /// For every result channel, with zeros up to the end of the last panel.
     bias: Vec<f32>,
+}
+
+/// A convolution whose weights are given, transformed, with each run: for every panel and point those of the panel's
+/// result channels, for one input channel after another.
+#[derive(Debug)]
+pub(crate) struct WinogradProducts {
+    tiling: Tiling,
+    channels: usize,
+    panels: Vec<Panel>,
     /// What a pixel outside the picture consists of.
     zeros: Vec<f32>,
     instructions: Instructions,
@@ -63,12 +69,53 @@ impl Winograd {
         channels: usize,
         instructions: Instructions,
     ) -> Winograd {
+        let products = WinogradProducts::new(tiling, channels, bias.len(), instructions);
         let lanes = instructions.lanes();
-        let panels = panels(bias.len(), lanes);
-        let weights = tiling.pack(kernel, channels, &panels, lanes);
+        let weights = tiling.pack(kernel, channels, &products.panels, lanes);
+        let end = |panel: &Panel| panel.start + panel.registers * lanes;
         let mut bias = bias.to_vec();
-        bias.resize(panels.last().map_or(0, |panel| panel.start + panel.registers * lanes), 0.0);
-        Winograd { tiling, channels, panels, weights, bias, zeros: vec![0.0; channels], instructions }
+        bias.resize(products.panels.last().map_or(0, end), 0.0);
+        Winograd { products, weights, bias }
+    }
+
+    /// Floats that each thread needs to work in.
+    pub(crate) fn workspace(&self) -> usize {
+        self.products.workspace()
+    }
+
+    /// Writes the result into `result` at `to`, its first channel at `channel` of a record.
+    pub(crate) fn run(
+        &self,
+        team: &Team,
+        workspaces: &Workspaces,
+        source: Source<'_>,
+        target: (&mut [f32], Grid, usize),
+        epilogue: Epilogue<'_>,
+    ) {
+        self.products.run(team, workspaces, [self.weights.floats(), &self.bias], source, target, epilogue);
+    }
+}
+
+impl WinogradProducts {
+    /// A convolution of `channels` to `out` channels.
+    pub(crate) fn new(
+        tiling: Tiling,
+        channels: usize,
+        out: usize,
+        instructions: Instructions,
+    ) -> WinogradProducts {
+        let panels = panels(out, instructions.lanes());
+        WinogradProducts { tiling, channels, panels, zeros: vec![0.0; channels], instructions }
+    }
+
+    pub(crate) fn tiling(&self) -> Tiling {
+        self.tiling
+    }
+
+    /// Number of transformed weights.
+    pub(crate) fn size(&self) -> usize {
+        let registers: usize = self.panels.iter().map(|panel| panel.registers).sum();
+        self.tiling.points() * self.channels * registers * self.instructions.lanes()
     }
 
     /// Tiles that are worked on at once.
@@ -81,17 +128,19 @@ impl Winograd {
         self.block() * self.tiling.points() * (self.channels + WIDEST_PANEL)
     }
 
-    /// Writes the result into `result` at `to`, its first channel at `channel` of a record.
+    /// Writes the result into `result` at `to`, its first channel at `channel` of a record, by transformed weights and a
+    /// bias.
     pub(crate) fn run(
         &self,
         team: &Team,
         workspaces: &Workspaces,
+        weights: [&[f32]; 2],
         source: Source<'_>,
         (result, to, channel): (&mut [f32], Grid, usize),
         epilogue: Epilogue<'_>,
     ) {
         to.split_row_groups(team, result, self.tiling.side(), |image, first_row, result| {
-            let part = Part { winograd: self, source, to, image, first_row, channel, epilogue };
+            let part = Part { winograd: self, weights, source, to, image, first_row, channel, epilogue };
             workspaces.with(|workspace| self.instructions.run(Task { part, result, workspace }));
         });
     }
@@ -100,7 +149,9 @@ impl Winograd {
 /// Some rows of tiles of the result.
 #[derive(Clone, Copy)]
 struct Part<'a> {
-    winograd: &'a Winograd,
+    winograd: &'a WinogradProducts,
+    /// Transformed weights, and the bias.
+    weights: [&'a [f32]; 2],
     source: Source<'a>,
     to: Grid,
     image: usize,
@@ -131,7 +182,7 @@ impl Task<'_, '_> {
     #[inline(always)]
     fn run<S: Simd, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize>(self, simd: S) {
         let Task { part, result, workspace } = self;
-        let Part { winograd, to, .. } = part;
+        let Part { winograd, weights: [all, _], to, .. } = part;
         let across = to.width.div_ceil(OUT).max(1);
         let tiles = result.len().div_ceil(to.row.max(1)).div_ceil(OUT) * across;
         let (most, length) = (winograd.block(), SIDE * SIDE * winograd.channels);
@@ -148,7 +199,7 @@ impl Task<'_, '_> {
                 tile: PhantomData,
             };
             tiles.transform(simd, inputs);
-            let mut weights = winograd.weights.floats();
+            let mut weights = all;
             for panel in &winograd.panels {
                 let (own, rest) =
                     weights.split_at((length * panel.registers * S::F32_LANES).min(weights.len()));
@@ -282,8 +333,8 @@ impl<'a, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize> Tiles<'a, T, S
         products: &[[S::f32s; REGISTERS]],
         result: &mut [f32],
     ) {
-        let Part { winograd, to, image, first_row, channel, epilogue, .. } = self.part;
-        let bias = load::<S, REGISTERS>(simd, winograd.bias.get(panel.start..).unwrap_or_default());
+        let Part { weights: [_, bias], to, image, first_row, channel, epilogue, .. } = self.part;
+        let bias = load::<S, REGISTERS>(simd, bias.get(panel.start..).unwrap_or_default());
         let mut pixels = [[bias; OUT]; OUT];
         for (register, bias) in bias.into_iter().enumerate() {
             let sums = self.sums(simd, products, register);
@@ -339,11 +390,7 @@ mod tests {
     use super::*;
     use crate::graph::Activation;
     use crate::runtime::kernel::{Kernel, View};
-    use crate::runtime::kernels::channels_last::elementwise::{from_planes, to_planes};
-
-    fn numbers(count: usize, period: usize) -> Vec<f32> {
-        (0..count).map(|i| (i * i % period) as f32 / period as f32 - 0.5).collect()
-    }
+    use crate::runtime::kernels::channels_last::value::{Value, random, wide};
 
     /// Odd sizes, channels that fill no register, a residual, every width of panels; against the reference in f64.
     #[test]
@@ -353,38 +400,28 @@ mod tests {
             sizes.into_iter().flat_map(|size| [(Tiling::Two, size), (Tiling::Four, size)])
         {
             let conv = Conv::same(out, 3).biased();
-            let (x, kernel) = (numbers(2 * channels * height * width, 211), numbers(out * channels * 9, 101));
-            let (bias, other) = (numbers(out, 17), numbers(2 * out * height * width, 53));
-            let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
-            let (wide_x, wide_kernel, wide_bias) = (wide(&x), wide(&kernel), wide(&bias));
+            let x = Value::among_others([2, channels, height, width], 1);
+            let (kernel, bias) = (random(out * channels * 9, 2), random(out, 3));
+            let residual = Value::packed([2, out, height, width], 4);
+            let (wide_kernel, wide_bias) = (wide(&kernel), wide(&bias));
             let views = [
-                View { data: &wide_x[..], shape: &[2, channels, height, width] },
+                x.view(),
                 View { data: &wide_kernel[..], shape: &[out, channels, 3, 3] },
                 View { data: &wide_bias[..], shape: &[out] },
             ];
             let (expected, _) = Kernel::<3>::forward(&conv, views);
 
             let winograd = Winograd::new(tiling, &kernel, &bias, channels, Instructions::get());
-            let [from, to] = [channels, out].map(|record| Grid::packed(2, [height, width], record));
-            let all = |count: usize| (0..count).collect::<Vec<_>>();
             let mut workspaces = Workspaces::default();
-            let (mut pixels, mut residual, mut result) =
-                (vec![0.0; from.end()], vec![0.0; to.end()], vec![0.0; to.end()]);
+            let mut result = Value::among_others([2, out, height, width], 5);
             Team::gather(|team| {
-                from_planes(team, &x, &mut pixels, from, &all(channels));
-                from_planes(team, &other, &mut residual, to, &all(out));
                 workspaces.reserve(team.threads(), winograd.workspace());
-                let residual = Some((&residual[..], to, 0));
-                let epilogue = Epilogue { residual, activation: Some(Activation::Relu) };
-                winograd.run(team, &workspaces, (&pixels, from, 0), (&mut result, to, 0), epilogue);
+                let residual = Some(residual.source());
+                let epilogue = Epilogue { residual, activation: Some(Activation::Relu), add: false };
+                winograd.run(team, &workspaces, x.source(), result.target(), epilogue);
             });
-            let mut found = vec![0.0; result.len()];
-            to_planes(&result, to, &all(out), &mut found);
-            let largest = expected.iter().fold(0.0, |largest, value| f64::max(largest, value.abs()));
-            for ((found, expected), other) in found.iter().zip(&expected).zip(&other) {
-                let expected = (expected + f64::from(*other)).max(0.0);
-                assert!((f64::from(*found) - expected).abs() < 1e-6 * largest, "{found} {expected}");
-            }
+            let rectified = |number: f64| number.max(0.0);
+            result.assert_holds(&residual.plus(&expected).into_iter().map(rectified).collect::<Vec<_>>());
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Gradients of the weights of 3x3 convolutions at stride 1 in Winograd's form: 16 products for each pair of channels
-//! and four pixels instead of 36.
+//! and four pixels instead of 36, or 36 for sixteen pixels instead of 144.
 //!
 //! Where the way forward multiplies the transformed input by the transformed kernel, the kernel's gradient is, for each
 //! point, the product of the transformed input with the transformed gradient of the result, summed over tiles. Some
@@ -8,39 +8,45 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::Grid;
-use super::dense::{Panel, has_many_registers};
+use super::dense::has_many_registers;
 use super::products::{Products, Source};
-use super::registers::{add, load, store};
+use super::registers::add;
 use super::team::{Parts, Team};
-use super::winograd::{POINTS, transformed_tile};
+use super::tile::Tiling;
+use super::winograd_tiles::{CHANNELS, GROUP, Inputs, Results, Tiles};
 use super::winograd_weights::transform_gradient;
-
-/// Channels of the input whose numbers lie beside each other in a transformed tile.
-const CHANNELS: usize = 16;
-
-/// Tiles that lie after one another. A panel's numbers at one point of so many fit in the first cache.
-const GROUP: usize = 64;
 
 /// Tiles that are transformed before products are made of them.
 const BLOCK: usize = 4 * GROUP;
 
-impl Products {
-    /// Floats that [`Products::winograd_gradient`] needs to work in.
-    pub(crate) fn winograd_workspace(&self) -> usize {
+/// Gradients of the weights of some products.
+#[derive(Clone, Copy)]
+pub(crate) struct WinogradGradient<'a> {
+    products: &'a Products,
+    tiling: Tiling,
+}
+
+impl<'a> WinogradGradient<'a> {
+    /// `products` are those of a 3x3 convolution with stride, padding and dilation 1.
+    pub(crate) fn new(products: &'a Products, tiling: Tiling) -> WinogradGradient<'a> {
+        WinogradGradient { products, tiling }
+    }
+
+    /// Floats that it needs to work in.
+    pub(crate) fn workspace(&self) -> usize {
         self.parts_of_workspace().iter().sum()
     }
 
     /// Of the transformed input, the transformed gradient of the result, and the gradient of the transformed weights.
     fn parts_of_workspace(&self) -> [usize; 3] {
-        let width: usize = self.panels.iter().map(|panel| self.width(panel)).sum();
-        let inputs = self.channels.next_multiple_of(CHANNELS);
-        [BLOCK * POINTS * inputs, BLOCK * POINTS * width, POINTS * self.channels * width]
+        let Products { panels, channels, .. } = self.products;
+        let width: usize = panels.iter().map(|panel| self.products.width(panel)).sum();
+        let (points, inputs) = (self.tiling.points(), channels.next_multiple_of(CHANNELS));
+        [BLOCK * points * inputs, BLOCK * points * width, points * channels * width]
     }
 
-    /// Writes the gradient of the weights, or adds it to what is there, from the input of a 3x3 convolution with
-    /// stride, padding and dilation 1 and the gradient of its result.
-    pub(crate) fn winograd_gradient(
+    /// Writes the gradient of the weights, or adds it to what is there, from the input and the gradient of the result.
+    pub(crate) fn run(
         &self,
         team: &Team,
         x: Source<'_>,
@@ -52,203 +58,69 @@ impl Products {
         let Some((inputs, rest)) = workspace.split_at_mut_checked(inputs) else { return };
         let Some((results, rest)) = rest.split_at_mut_checked(results) else { return };
         let Some(sums) = rest.get_mut(..weights) else { return };
-        let tiles = Tiles::new(&result.1);
+        let tiles = Tiles::new(&result.1, self.tiling);
         sums.fill(0.0);
         for first in (0..tiles.count()).step_by(BLOCK) {
-            let block = Tiles { first, end: tiles.count().min(first + BLOCK), ..tiles };
+            let block = tiles.part(first, BLOCK);
             self.transform_inputs(team, block, x, inputs);
             self.transform_results(team, block, result, results);
             self.add_products(team, block, inputs, results, sums);
         }
-        transform_gradient(team, self, sums, gradient, add);
+        transform_gradient(team, (self.products, self.tiling), sums, gradient, add);
     }
 
     /// `[group, block of channels, point, tile, channel]`.
     fn transform_inputs(&self, team: &Team, tiles: Tiles, x: Source<'_>, inputs: &mut [f32]) {
-        let blocks = self.channels.div_ceil(CHANNELS);
-        let size = POINTS * GROUP * CHANNELS;
+        let Products { channels, instructions, .. } = *self.products;
+        let blocks = channels.div_ceil(CHANNELS);
+        let size = self.tiling.points() * GROUP * CHANNELS;
         let parts = Parts::new(0, tiles.groups() * blocks, [size; 2], size);
         team.each_part(inputs, parts, |part, points| {
             let (first, start) = (part / blocks * GROUP, part % blocks * CHANNELS);
-            let channels = CHANNELS.min(self.channels - start);
             let source = (x.0, x.1, x.2 + start);
-            self.instructions.run(Inputs { tiles: tiles.group(first), source, channels, points });
+            let channels = CHANNELS.min(channels - start);
+            instructions.run(Inputs { tiles: tiles.part(first, GROUP), source, channels, points });
         });
     }
 
     /// For each group and panel `[point, tile, channel]`.
     fn transform_results(&self, team: &Team, tiles: Tiles, result: Source<'_>, results: &mut [f32]) {
         let mut rest = results;
-        for panel in &self.panels {
-            let size = POINTS * GROUP * self.width(panel);
+        for panel in &self.products.panels {
+            let size = self.tiling.points() * GROUP * self.products.width(panel);
             let (own, after) = rest.split_at_mut((BLOCK / GROUP * size).min(rest.len()));
             rest = after;
             team.each_part(own, Parts::new(0, tiles.groups(), [size; 2], size), |group, points| {
                 let source = (result.0, result.1, result.2 + panel.start);
-                let tiles = tiles.group(group * GROUP);
-                self.instructions.run(Results { tiles, source, panel: *panel, points });
+                let tiles = tiles.part(group * GROUP, GROUP);
+                self.products.instructions.run(Results { tiles, source, panel: *panel, points });
             });
         }
     }
 
     fn add_products(&self, team: &Team, tiles: Tiles, inputs: &[f32], results: &[f32], sums: &mut [f32]) {
+        let Products { channels, instructions, .. } = *self.products;
+        let points = self.tiling.points();
         let (mut results, mut sums) = (results, sums);
-        for panel in &self.panels {
-            let width = self.width(panel);
-            let (own_results, after) = results.split_at((BLOCK * POINTS * width).min(results.len()));
+        for panel in &self.products.panels {
+            let width = self.products.width(panel);
+            let (own_results, after) = results.split_at((BLOCK * points * width).min(results.len()));
             results = after;
-            let plane = self.channels * width;
-            let (own, after) = sums.split_at_mut((POINTS * plane).min(sums.len()));
+            let plane = channels * width;
+            let (own, after) = sums.split_at_mut((points * plane).min(sums.len()));
             sums = after;
-            let pieces = team.threads().div_ceil(POINTS / 4);
-            let rows = self.channels.div_ceil(pieces).next_multiple_of(CHANNELS);
-            let parts = Parts::new(0, POINTS, [plane; 2], rows * width);
+            // Four tasks for each thread.
+            let pieces = (4 * team.threads()).div_ceil(points);
+            let rows = channels.div_ceil(pieces).next_multiple_of(CHANNELS);
+            let parts = Parts::new(0, points, [plane; 2], rows * width);
             team.each_part(own, parts, |part, sums| {
                 let (point, first) = (part / parts.pieces(), part % parts.pieces() * rows);
-                let blocks = self.channels.div_ceil(CHANNELS);
+                let blocks = channels.div_ceil(CHANNELS);
                 let product = Product { tiles, blocks, point, first, inputs, results: own_results };
-                self.instructions.run(Task { product, registers: panel.registers, sums });
+                instructions.run(Task { product, registers: panel.registers, sums });
             });
         }
     }
-}
-
-/// Tiles of 2x2 pixels of all images, row by row.
-#[derive(Debug, Clone, Copy)]
-struct Tiles {
-    grid: Grid,
-    first: usize,
-    end: usize,
-}
-
-impl Tiles {
-    fn new(grid: &Grid) -> Tiles {
-        let end = grid.images * grid.height.div_ceil(2) * grid.width.div_ceil(2);
-        Tiles { grid: *grid, first: 0, end }
-    }
-
-    fn count(&self) -> usize {
-        self.end - self.first
-    }
-
-    fn groups(&self) -> usize {
-        self.count().div_ceil(GROUP)
-    }
-
-    /// Those of a group, which begins with the tile `first` of these.
-    fn group(&self, first: usize) -> Tiles {
-        let first = self.first + first;
-        Tiles { first, end: self.end.min(first + GROUP), ..*self }
-    }
-
-    /// Image, row and column of the first pixel of each.
-    #[inline(always)]
-    fn pixels(&self) -> impl Iterator<Item = (usize, [usize; 2])> {
-        let [down, across] = [self.grid.height.div_ceil(2), self.grid.width.div_ceil(2)];
-        (self.first..self.end)
-            .map(move |tile| (tile / across / down, [tile / across % down * 2, tile % across * 2]))
-    }
-}
-
-/// The channels of a pixel, zeros beyond the picture.
-#[inline(always)]
-fn pixel<S: Simd, const REGISTERS: usize>(
-    simd: S,
-    (floats, grid, first): Source<'_>,
-    (image, [y, x]): (usize, [usize; 2]),
-    channels: usize,
-) -> [S::f32s; REGISTERS] {
-    if y >= grid.height || x >= grid.width {
-        return [simd.splat_f32s(0.0); REGISTERS];
-    }
-    let at = grid.at(image, y, x) + first;
-    load::<S, REGISTERS>(simd, floats.get(at..at + channels).unwrap_or_default())
-}
-
-/// Transforms some channels of the tiles of a group of the input.
-struct Inputs<'a, 'p> {
-    tiles: Tiles,
-    source: Source<'a>,
-    channels: usize,
-    points: &'p mut [f32],
-}
-
-impl WithSimd for Inputs<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Inputs { tiles, source, channels, points } = self;
-        let lanes = S::F32_LANES;
-        for (tile, (image, [y, x])) in tiles.pixels().enumerate() {
-            for start in (0..channels).step_by(lanes) {
-                let source = (source.0, source.1, source.2 + start);
-                let count = lanes.min(channels - start);
-                let mut pixels = [[simd.splat_f32s(0.0); 4]; 4];
-                for (down, row) in pixels.iter_mut().enumerate() {
-                    for (right, slot) in row.iter_mut().enumerate() {
-                        // The first row and column are one before the tile's: below zero by wrapping around.
-                        let at = [(y + down).wrapping_sub(1), (x + right).wrapping_sub(1)];
-                        [*slot] = pixel::<S, 1>(simd, source, (image, at), count);
-                    }
-                }
-                let transformed = transformed_tile(simd, pixels);
-                for (point, value) in transformed.as_flattened().iter().enumerate() {
-                    let at = (point * GROUP + tile) * CHANNELS + start;
-                    store(simd, &[*value], None, points.get_mut(at..at + lanes).unwrap_or_default());
-                }
-            }
-        }
-    }
-}
-
-/// Transforms the channels of a panel of the tiles of a group of the result's gradient.
-struct Results<'a, 'p> {
-    tiles: Tiles,
-    source: Source<'a>,
-    panel: Panel,
-    points: &'p mut [f32],
-}
-
-impl WithSimd for Results<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Results { tiles, source, panel: Panel { channels, registers, .. }, points } = self;
-        let lanes = S::F32_LANES;
-        for (tile, (image, [y, x])) in tiles.pixels().enumerate() {
-            for start in (0..channels).step_by(lanes) {
-                let source = (source.0, source.1, source.2 + start);
-                let count = lanes.min(channels - start);
-                let mut pixels = [[simd.splat_f32s(0.0); 2]; 2];
-                for (down, row) in pixels.iter_mut().enumerate() {
-                    for (right, slot) in row.iter_mut().enumerate() {
-                        [*slot] = pixel::<S, 1>(simd, source, (image, [y + down, x + right]), count);
-                    }
-                }
-                let transformed = transformed_result(simd, pixels);
-                for (point, value) in transformed.as_flattened().iter().enumerate() {
-                    let at = (point * GROUP + tile) * registers * lanes + start;
-                    store(simd, &[*value], None, points.get_mut(at..at + lanes).unwrap_or_default());
-                }
-            }
-        }
-    }
-}
-
-/// The sixteen points of a tile of the result's gradient, row by row: what each product has to do with each pixel.
-#[inline(always)]
-fn transformed_result<S: Simd>(simd: S, tile: [[S::f32s; 2]; 2]) -> [[S::f32s; 4]; 4] {
-    #[inline(always)]
-    fn spread<S: Simd>(simd: S, [p, q]: [S::f32s; 2]) -> [S::f32s; 4] {
-        [p, simd.add_f32s(p, q), simd.sub_f32s(p, q), simd.neg_f32s(q)]
-    }
-    let [first, second] = tile;
-    let ([a, b, c, d], [e, f, g, h]) = (spread(simd, first), spread(simd, second));
-    let ([a, e, i, m], [b, f, j, n]) = (spread(simd, [a, e]), spread(simd, [b, f]));
-    let ([c, g, k, o], [d, h, l, p]) = (spread(simd, [c, g]), spread(simd, [d, h]));
-    [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]]
 }
 
 /// The products of some channels of the input with a panel of the result at one point.
@@ -291,10 +163,10 @@ impl Product<'_> {
     /// Adds the products of all groups to the sums `[channel, channel of the panel]`.
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const REGISTERS: usize>(self, simd: S, sums: &mut [f32]) {
-        let size = POINTS * GROUP * REGISTERS * S::F32_LANES;
+        let size = self.tiles.tiling.points() * GROUP * REGISTERS * S::F32_LANES;
         let rows = S::as_mut_simd_f32s(sums).0.as_chunks_mut::<REGISTERS>().0;
         for (group, points) in self.results.chunks(size).enumerate().take(self.tiles.groups()) {
-            let count = self.tiles.group(group * GROUP).count();
+            let count = self.tiles.part(group * GROUP, GROUP).count();
             let registers = S::as_simd_f32s(points).0.as_chunks::<REGISTERS>().0;
             let own = registers.get(self.point * GROUP..self.point * GROUP + count).unwrap_or_default();
             for (index, rows) in rows.chunks_mut(ROWS).enumerate() {
@@ -319,7 +191,7 @@ impl Product<'_> {
     #[inline(always)]
     fn input(&self, group: usize, channel: usize, count: usize) -> &[f32] {
         let block = group * self.blocks + channel / CHANNELS;
-        let start = (block * POINTS + self.point) * GROUP * CHANNELS + channel % CHANNELS;
+        let start = (block * self.tiles.tiling.points() + self.point) * GROUP * CHANNELS + channel % CHANNELS;
         let end = start + (count * CHANNELS).saturating_sub(CHANNELS - 1);
         self.inputs.get(start..end).unwrap_or_default()
     }

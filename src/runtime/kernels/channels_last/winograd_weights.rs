@@ -7,40 +7,57 @@ use pulp::{Simd, WithSimd};
 
 use super::products::Products;
 use super::team::{Parts, Team};
-use super::winograd::POINTS;
-
-/// The factor of each tap of a line of the kernel in each of the four numbers that it is transformed to.
-const FACTORS: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
+use super::tile::Tiling;
 
 /// Taps of the kernel.
 const TAPS: usize = 9;
 
+/// Points of the largest tile.
+const MOST_POINTS: usize = 36;
+
 /// Transforms packed weights. The kernel is turned around in the gradient of an input.
 pub(crate) fn transform(
     team: &Team,
-    products: &Products,
+    (products, tiling): (&Products, Tiling),
     weights: &[f32],
     transformed: &mut [f32],
     is_turned: bool,
 ) {
-    let factor = |point: usize, tap: usize| factor(point, if is_turned { TAPS - 1 - tap } else { tap });
-    convert(team, products, (weights, TAPS), (transformed, POINTS), factor, false);
+    let factors = Factors::new(tiling);
+    let factor = |point: usize, tap: usize| factors.get(point, if is_turned { TAPS - 1 - tap } else { tap });
+    convert(team, products, (weights, TAPS), (transformed, tiling.points()), factor, false);
 }
 
 /// Writes, or adds, the gradients of packed weights from those of the transformed.
 pub(super) fn transform_gradient(
     team: &Team,
-    products: &Products,
+    (products, tiling): (&Products, Tiling),
     transformed: &[f32],
     gradient: &mut [f32],
     add: bool,
 ) {
-    convert(team, products, (transformed, POINTS), (gradient, TAPS), |tap, point| factor(point, tap), add);
+    let factors = Factors::new(tiling);
+    let factor = |tap: usize, point: usize| factors.get(point, tap);
+    convert(team, products, (transformed, tiling.points()), (gradient, TAPS), factor, add);
 }
 
-fn factor(point: usize, tap: usize) -> f32 {
-    let of = |line: usize, tap: usize| FACTORS.get(line).and_then(|taps| taps.get(tap)).copied();
-    of(point / 4, tap / 3).unwrap_or(0.0) * of(point % 4, tap % 3).unwrap_or(0.0)
+/// The factor of each tap in each point of the transformed kernel.
+struct Factors {
+    /// Of a tap of a line in each number that the line is transformed to.
+    lines: [[f64; 3]; 6],
+    side: usize,
+}
+
+impl Factors {
+    fn new(tiling: Tiling) -> Factors {
+        Factors { lines: tiling.factors(), side: tiling.input_side() }
+    }
+
+    fn get(&self, point: usize, tap: usize) -> f32 {
+        let of = |line: usize, tap: usize| self.lines.get(line).and_then(|taps| taps.get(tap)).copied();
+        let [down, across] = [of(point / self.side, tap / 3), of(point % self.side, tap % 3)];
+        (down.unwrap_or(0.0) * across.unwrap_or(0.0)) as f32
+    }
 }
 
 /// Makes of so many planes of each panel others, which are sums of them with factors.
@@ -60,7 +77,7 @@ fn convert(
         let (own, rest) = target.split_at_mut((targets * plane).min(target.len()));
         target = rest;
         team.each_part(own, Parts::new(0, targets, [plane; 2], plane), |index, target| {
-            let mut terms = [(0.0, [].as_slice()); POINTS];
+            let mut terms = [(0.0, [].as_slice()); MOST_POINTS];
             let factors =
                 planes.chunks(plane.max(1)).enumerate().map(|(at, plane)| (factor(index, at), plane));
             let mut count = 0;

@@ -264,7 +264,8 @@ impl<'c, 'a> Backward<'c, 'a> {
         if !self.needs(x) {
             return Ok(());
         }
-        let backward = Arc::new(Convolution::backward(&conv, from.channels));
+        let backward =
+            Arc::new(Convolution::backward(&conv, from.channels, [from.grid.height, from.grid.width]));
         self.compiler.scratch = self.compiler.scratch.union(backward.scratch());
         let kernel = Kernel::DenseInput { backward, forward, weight };
         self.contribute(value, x, kernel, vec![gradient])

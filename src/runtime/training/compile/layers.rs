@@ -41,7 +41,8 @@ impl Compiler<'_> {
             let padding = conv.padding.into_iter().max().unwrap_or(0);
             let is_bordered = padding > 0 && from.grid.border >= padding && from.grid.record == from.channels;
             if is_bordered || from.grid.border == 0 || padding == 0 {
-                let own = Arc::new(Convolution::forward(conv, from.channels, is_bordered));
+                let size = [from.grid.height, from.grid.width];
+                let own = Arc::new(Convolution::forward(conv, from.channels, size, is_bordered));
                 if let Layout::Dense(_) = self.layout(weight, || Layout::Dense(own.clone())) {
                     self.scratch = self.scratch.union(own.scratch());
                     let kernel = Kernel::Dense { own: own.clone(), weight, bias };
