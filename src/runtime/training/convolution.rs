@@ -89,7 +89,8 @@ impl Convolution {
         is_backward: bool,
     ) -> Convolution {
         let instructions = products.instructions();
-        let winograd = || WinogradProducts::new(Tiling::of(size), from, to, instructions);
+        let tiling = if is_backward { Tiling::Two } else { Tiling::of(size) };
+        let winograd = || WinogradProducts::new(tiling, from, to, instructions);
         Convolution { winograd: pays(conv, from).then(winograd), products, is_backward }
     }
 

@@ -172,8 +172,8 @@ fn power_of_two<S: Simd>(simd: S, n: S::f32s) -> S::f32s {
 
 #[cfg(test)]
 mod tests {
-    use super::super::elementwise::activate;
-    use super::super::instructions::Instructions;
+    use crate::runtime::kernels::elementwise::activate;
+    use crate::runtime::kernels::instructions::Instructions;
     use super::*;
 
     struct Activated<'a>(Activation, &'a mut [f32]);
