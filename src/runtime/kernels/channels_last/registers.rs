@@ -172,8 +172,8 @@ fn power_of_two<S: Simd>(simd: S, n: S::f32s) -> S::f32s {
 
 #[cfg(test)]
 mod tests {
-    use crate::runtime::kernels::elementwise::activate;
-    use crate::runtime::kernels::instructions::Instructions;
+    use crate::runtime::kernels::channels_last::elementwise::activate;
+    use crate::runtime::kernels::channels_last::instructions::Instructions;
     use super::*;
 
     struct Activated<'a>(Activation, &'a mut [f32]);

@@ -19,16 +19,17 @@ pub(crate) enum Tiling {
 }
 
 impl Tiling {
-    /// The one that takes less time for a result of this size.
-    pub(crate) fn of([height, width]: [usize; 2]) -> Tiling {
-        /// Fewer large tiles than these gain little: they wait for their weights, which are 2.25 times as many and take
-        /// as much more memory.
+    /// The one that takes less time for a result of this size and a kernel of so many weights.
+    pub(crate) fn of([height, width]: [usize; 2], weights: usize) -> Tiling {
+        /// Fewer large tiles than these for every so many weights gain little: they wait for the transformed weights,
+        /// which are 2.25 times as many and take as much more memory.
         const FEWEST: usize = 64;
+        const WEIGHTS: usize = 9 * 256 * 256;
         /// What a product costs with large tiles, with small ones 10: transforms and edges are more of the time.
         const COST: usize = 12;
         let tiles = |side: usize| height.div_ceil(side) * width.div_ceil(side);
         let pays = COST * tiles(4) * Tiling::Four.points() < 10 * tiles(2) * Tiling::Two.points();
-        if pays && tiles(4) >= FEWEST { Tiling::Four } else { Tiling::Two }
+        if pays && tiles(4) >= FEWEST * weights.div_ceil(WEIGHTS) { Tiling::Four } else { Tiling::Two }
     }
 
     /// Numbers of a transformed tile.
@@ -258,4 +259,19 @@ pub(super) fn transposed<T: Copy, const ROWS: usize, const COLUMNS: usize>(
         }
     }
     columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_tiles_are_for_large_maps() {
+        let of = |size, channels: usize| Tiling::of(size, 9 * channels * channels);
+        assert_eq!(of([40, 40], 256), Tiling::Four);
+        assert_eq!(of([40, 40], 512), Tiling::Two);
+        assert_eq!(of([20, 20], 64), Tiling::Two);
+        // Whose large tiles would be half empty.
+        assert_eq!(of([2, 400], 64), Tiling::Two);
+    }
 }

@@ -134,7 +134,7 @@ impl Compiler<'_, '_> {
         let channels = from.positions.len();
         if let (true, Some(channel)) = (winograd::pays(conv, channels), from.first_in_order()) {
             let [kernel, bias] = self.kernel_and_bias(node, conv)?;
-            let tiling = Tiling::of([target.grid.height, target.grid.width]);
+            let tiling = Tiling::of([target.grid.height, target.grid.width], kernel.len());
             let pack = || Winograd::new(tiling, &kernel, &bias, channels, self.instructions);
             let winograd = self.packed.winograd(node, tiling, pack);
             let (from, Fused { residual, activation }) = (Part { channel, ..source }, fused);
