@@ -122,6 +122,28 @@ fn small_networks_equal_the_reference_executor() {
     }
 }
 
+/// 3x3 convolutions on maps that large tiles are for, of odd sizes, one after another.
+fn stack() -> Graph {
+    let graph = Graph::write([2, 3, 83, 101], |net, x| {
+        let mut x = net.conv("stem", x, Conv::same(40, 3).stride(2).biased());
+        for (layer, channels) in [24, 70, 70, 40].into_iter().enumerate() {
+            let next = net.conv(&format!("conv{layer}"), x, Conv::same(channels, 3).biased());
+            let sum = if net.channels(x) == channels { net.add(next, x) } else { next };
+            x = net.activation(sum, Activation::Silu);
+        }
+        let [left, right] = ["left", "right"].map(|name| net.conv(name, x, Conv::pointwise(20).biased()));
+        let both = net.concat(&[left, right]);
+        let both = net.activation(both, Activation::Sigmoid);
+        net.output("both", both);
+    });
+    graph.unwrap()
+}
+
+#[test]
+fn small_stacks_of_convolutions_equal_the_reference_executor() {
+    check("stack", &stack());
+}
+
 /// What has no pixels: attention, distributions; and a kernel whose taps are moved.
 #[test]
 fn small_row_major_parts_equal_the_reference_executor() {
@@ -318,10 +340,11 @@ fn numbers_do_not_depend_on_the_number_of_threads() {
         dilation: 1,
         activation: Activation::Silu,
     };
-    let graph = shape.network();
-    let alone = with_threads(&graph, 1);
-    for threads in [2, 3, 7] {
-        assert!(with_threads(&graph, threads) == alone, "{threads} threads");
+    for graph in [shape.network(), stack()] {
+        let alone = with_threads(&graph, 1);
+        for threads in [2, 3, 7] {
+            assert!(with_threads(&graph, threads) == alone, "{threads} threads");
+        }
     }
 }
 

@@ -49,10 +49,9 @@ impl<'a> Part<'a> {
     /// Whether pixels that begin at these see nothing outside the picture and its border.
     #[inline(always)]
     fn are_inside<const PIXELS: usize>(&self, origins: &[Origin; PIXELS]) -> bool {
-        let Conv { kernel, padding: [py, px], dilation, .. } = self.dense.conv;
+        let Conv { kernel: [ky, kx], padding: [py, px], dilation: [dy, dx], .. } = self.dense.conv;
         let Grid { height, width, border, .. } = self.from;
-        let reach = |axis: usize| (kernel[axis] - 1) * dilation[axis];
-        let (down, across) = (reach(0), reach(1));
+        let (down, across) = ((ky - 1) * dy, (kx - 1) * dx);
         border >= py.max(px)
             || origins.iter().all(|origin| {
                 origin.y < height && origin.y + down < height && origin.x < width && origin.x + across < width
