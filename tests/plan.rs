@@ -237,10 +237,10 @@ impl Shape {
     }
 }
 
-/// Products of a random network, about, for the sake of time.
+/// Multiplications that a random network may take, about, for the sake of time.
 const WORK: usize = 200_000_000;
 
-/// Pixels of all images of a random network.
+/// Pixels that all images of a random network may have together.
 const PIXELS: usize = 64 * 32 * 64;
 
 impl Shape {

@@ -88,7 +88,7 @@ fn output_size(size: [usize; 2], conv: &Conv) -> [usize; 2] {
 fn chosen<const COUNT: usize>(cases: [(usize, [usize; 2], Conv); COUNT]) -> impl Iterator<Item = Case> {
     let is_small = |(channels, size, conv): &(usize, [usize; 2], Conv)| {
         let numbers = [output_size(*size, conv), conv.kernel].as_flattened().iter().product::<usize>();
-        numbers * conv.out * channels / conv.groups < 800
+        numbers * conv.out * channels / conv.groups < 500
     };
     let all = cases.into_iter().filter(move |case| !cfg!(miri) || is_small(case));
     all.map(|(channels, size, conv)| Case::new(channels, size, conv))

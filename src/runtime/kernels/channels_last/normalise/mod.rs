@@ -221,7 +221,7 @@ mod tests {
             }
         }
 
-        /// Calls `with` with the reference for the normalisation alone and its operands.
+        /// Of the reference, without the function.
         fn result(&self) -> Vec<f64> {
             let (weight, bias) = (wide(&self.weight), wide(&self.bias));
             let shape = [weight.len()];
