@@ -172,9 +172,9 @@ fn power_of_two<S: Simd>(simd: S, n: S::f32s) -> S::f32s {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::runtime::kernels::channels_last::elementwise::activate;
     use crate::runtime::kernels::channels_last::instructions::Instructions;
-    use super::*;
 
     struct Activated<'a>(Activation, &'a mut [f32]);
 
