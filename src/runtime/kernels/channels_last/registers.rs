@@ -28,11 +28,13 @@ pub(super) fn store<S: Simd>(
     floats: &mut [f32],
 ) {
     match activation {
-        Some(Activation::Sigmoid | Activation::Silu) => {
+        None | Some(Activation::Relu | Activation::LeakyRelu(_)) => {
+            write(simd, registers, activation, floats);
+        }
+        Some(_) => {
             write(simd, registers, None, floats);
             activate_floats(simd, activation, floats);
         }
-        _ => write(simd, registers, activation, floats),
     }
 }
 
@@ -94,27 +96,27 @@ pub(super) fn activated<S: Simd>(simd: S, activation: Option<Activation>, x: S::
     match activation {
         Some(Activation::Sigmoid) => sigmoid(simd, x),
         Some(Activation::Silu) => simd.mul_f32s(x, sigmoid(simd, x)),
-        _ => simple(simd, activation, x),
+        Some(Activation::Relu6) => relu6(simd, x),
+        Some(Activation::HardSigmoid) => {
+            let shifted = relu6(simd, simd.add_f32s(x, simd.splat_f32s(3.0)));
+            simd.mul_f32s(shifted, simd.splat_f32s(1.0 / 6.0))
+        }
+        None | Some(Activation::Relu | Activation::LeakyRelu(_)) => simple(simd, activation, x),
     }
 }
 
-/// One of those that take a few instructions; the others leave the register as it is.
+/// One of those that take two or three instructions; the others leave the register as it is.
 #[inline(always)]
 fn simple<S: Simd>(simd: S, activation: Option<Activation>, x: S::f32s) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
     match activation {
-        None | Some(Activation::Sigmoid | Activation::Silu) => x,
         // A comparison and not a maximum, so that NaN stays NaN.
         Some(Activation::Relu) => simd.select_f32s(simd.less_than_f32s(x, zero), zero, x),
         Some(Activation::LeakyRelu(slope)) => {
             let scaled = simd.mul_f32s(x, simd.splat_f32s(slope as f32));
             simd.select_f32s(simd.less_than_f32s(zero, x), x, scaled)
         }
-        Some(Activation::Relu6) => relu6(simd, x),
-        Some(Activation::HardSigmoid) => {
-            let shifted = relu6(simd, simd.add_f32s(x, simd.splat_f32s(3.0)));
-            simd.mul_f32s(shifted, simd.splat_f32s(1.0 / 6.0))
-        }
+        _ => x,
     }
 }
 

@@ -128,18 +128,18 @@ impl Part<'_> {
             weights = rest;
             let tiles = Tiles { part, panel: *panel, weights: own };
             match (is_thin, many, panel.registers) {
-                (true, true, 4) => tiles.rows::<S, 6, 4>(simd, result),
-                (true, true, 3) => tiles.rows::<S, 8, 3>(simd, result),
-                (true, true, 2) => tiles.rows::<S, 12, 2>(simd, result),
-                (true, true, _) => tiles.rows::<S, 16, 1>(simd, result),
-                (true, false, 2) => tiles.rows::<S, 6, 2>(simd, result),
-                (true, false, _) => tiles.rows::<S, 12, 1>(simd, result),
-                (false, true, 4) => tiles.run::<S, 6, 4>(simd, result),
-                (false, true, 3) => tiles.run::<S, 8, 3>(simd, result),
-                (false, true, 2) => tiles.run::<S, 8, 2>(simd, result),
-                (false, true, _) => tiles.run::<S, 8, 1>(simd, result),
-                (false, false, 2) => tiles.run::<S, 6, 2>(simd, result),
-                (false, false, _) => tiles.run::<S, 6, 1>(simd, result),
+                (true, true, 4) => write_panel::<S, 6, 4, true>(simd, tiles, result),
+                (true, true, 3) => write_panel::<S, 8, 3, true>(simd, tiles, result),
+                (true, true, 2) => write_panel::<S, 12, 2, true>(simd, tiles, result),
+                (true, true, _) => write_panel::<S, 16, 1, true>(simd, tiles, result),
+                (true, false, 2) => write_panel::<S, 6, 2, true>(simd, tiles, result),
+                (true, false, _) => write_panel::<S, 12, 1, true>(simd, tiles, result),
+                (false, true, 4) => write_panel::<S, 6, 4, false>(simd, tiles, result),
+                (false, true, 3) => write_panel::<S, 8, 3, false>(simd, tiles, result),
+                (false, true, 2) => write_panel::<S, 8, 2, false>(simd, tiles, result),
+                (false, true, _) => write_panel::<S, 8, 1, false>(simd, tiles, result),
+                (false, false, 2) => write_panel::<S, 6, 2, false>(simd, tiles, result),
+                (false, false, _) => write_panel::<S, 6, 1, false>(simd, tiles, result),
             }
         }
     }
@@ -272,6 +272,36 @@ impl Tiles<'_> {
     }
 }
 
+/// The pixels of a part for one panel, of thin input or of any.
+struct Pass<'a, 'r, const PIXELS: usize, const REGISTERS: usize, const IS_THIN: bool> {
+    tiles: Tiles<'a>,
+    result: &'r mut [f32],
+}
+
+impl<const PIXELS: usize, const REGISTERS: usize, const IS_THIN: bool> WithSimd
+    for Pass<'_, '_, PIXELS, REGISTERS, IS_THIN>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match IS_THIN {
+            true => self.tiles.rows::<S, PIXELS, REGISTERS>(simd, self.result),
+            false => self.tiles.run::<S, PIXELS, REGISTERS>(simd, self.result),
+        }
+    }
+}
+
+/// Never part of another function: sums stay in registers where there is little else.
+#[inline(never)]
+fn write_panel<S: Simd, const PIXELS: usize, const REGISTERS: usize, const IS_THIN: bool>(
+    simd: S,
+    tiles: Tiles<'_>,
+    result: &mut [f32],
+) {
+    simd.vectorize(Pass::<PIXELS, REGISTERS, IS_THIN> { tiles, result });
+}
+
 /// A tile at the edge of the picture.
 struct Edge<'a, 'r, const PIXELS: usize, const REGISTERS: usize> {
     tiles: Tiles<'a>,
@@ -292,7 +322,7 @@ impl<const PIXELS: usize, const REGISTERS: usize> WithSimd for Edge<'_, '_, PIXE
     }
 }
 
-/// Never part of another function, in which the sums of more frequent tiles would not stay in registers.
+/// As [`write_panel`].
 #[inline(never)]
 fn edge<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
     simd: S,
