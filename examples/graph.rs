@@ -52,7 +52,7 @@ fn main() {
         let (deployed, deployment) = passes::deploy(&graph);
         weights = deployment.apply(&weights).unwrap();
         graph = deployed;
-        let mut plan = Plan::new(&graph, &weights).unwrap();
+        let mut plan = Plan::new(&graph, weights.clone()).unwrap();
         plan.run(&input).unwrap();
         for (name, _) in graph.outputs() {
             let mut numbers = Vec::new();
