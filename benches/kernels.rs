@@ -78,9 +78,9 @@ fn measure(
     let result = &graph.node(graph.outputs()[0].1).unwrap().shape;
     let gradient = ramp(result.iter().product());
 
-    let mut plan = Plan::new(&graph, weights).unwrap();
+    let mut plan = Plan::new(&graph, weights.clone()).unwrap();
     each_step(criterion, name, "inference", |observer| plan.profile(&input, observer).unwrap());
-    let mut plan = TrainingPlan::new(&graph, weights).unwrap();
+    let mut plan = TrainingPlan::new(&graph, &weights).unwrap();
     each_step(criterion, name, "training", |observer| {
         plan.profile(&input, &[("result", &gradient)], observer).unwrap();
     });
