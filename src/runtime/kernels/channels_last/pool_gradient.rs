@@ -116,7 +116,7 @@ mod tests {
             [|x| x, |x| (2.0 * x).round(), |x| if x > 0.8 { f64::NAN } else { (2.0 * x).round() }];
         let shape = if cfg!(miri) { [1, 5, 5, 6] } else { [2, 19, 7, 10] };
         for pool in pools {
-            for function in functions {
+            for function in functions.into_iter().skip(if cfg!(miri) { 2 } else { 0 }) {
                 let x = Value::among_others(shape, 1).map(function);
                 let (data, shape) = MaxPool(pool).forward([x.view()]);
                 let gradient = Value::among_others(shape[..].try_into().unwrap(), 2);
