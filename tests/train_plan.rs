@@ -148,15 +148,20 @@ fn nanodet_plus_equals_autograd() {
     check("nanodet-plus", &nanodet(), NormStatistics::Batch);
 }
 
-/// Weights whose running statistics are those of the input, so that signals keep their size in all of the network, and
-/// that keep them around `middles`, channel by channel in turn, away from the kinks of functions: what lies near one falls
-/// to either side in f32, in autograd as here, and a gradient is another then.
-fn settled(graph: &Graph, middles: [f32; 2]) -> Weights {
+/// Weights that keep signals around `middles`, channel by channel in turn, away from the kinks of functions: what lies near
+/// one falls to either side in f32, in autograd as here, and a gradient is another then.
+fn around(graph: &Graph, middles: [f32; 2]) -> Weights {
     let mut weights = synthetic_weights(graph);
     for parameter in graph.parameters().iter().filter(|parameter| parameter.role == Role::NormBias) {
         let data = middles.into_iter().cycle().take(parameter.elements()).collect();
         weights.insert(&parameter.name, Array { shape: parameter.shape.clone(), data });
     }
+    weights
+}
+
+/// The same with the input's own running statistics, so that signals keep their size in all of the network.
+fn settled(graph: &Graph, middles: [f32; 2]) -> Weights {
+    let weights = around(graph, middles);
     let mut plan = TrainingPlan::new(graph, &weights).unwrap();
     // The old statistics' share is 0.9^60.
     (0..60).for_each(|_| plan.forward(&input(graph)).unwrap());

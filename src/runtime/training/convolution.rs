@@ -89,8 +89,7 @@ impl Convolution {
         is_backward: bool,
     ) -> Convolution {
         let instructions = products.instructions();
-        // Small tiles round less, and on the way back errors add up.
-        let tiling = if is_backward { Tiling::Two } else { Tiling::of(size, 9 * from * to) };
+        let tiling = Tiling::of(size, 9 * from * to);
         let winograd = || WinogradProducts::new(tiling, from, to, instructions);
         Convolution { winograd: pays(conv, from).then(winograd), products, is_backward }
     }
