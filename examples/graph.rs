@@ -8,9 +8,11 @@
 
 #![allow(clippy::unwrap_used)] // a tool of measurements: whatever fails, fails
 
+use std::num::ParseIntError;
+
 use clap::Parser;
 use port::graph::{Graph, Op, Parameter, Role, Weights, passes};
-use port::models::{Form, preset};
+use port::models::{Form, Size, preset};
 use port::runtime::Plan;
 use serde_json::{Value as Json, json};
 
@@ -20,9 +22,9 @@ struct Arguments {
     model: String,
     /// The files' name without its ending
     out: String,
-    /// Sides of the input in pixels: one, or height and width
-    #[arg(long, num_args = 1..=2, default_value = "320")]
-    image_size: Vec<usize>,
+    /// Size of the input in pixels: a side, or WIDTHxHEIGHT
+    #[arg(long, default_value = "320", value_parser = image_size)]
+    image_size: Size,
     /// Images in a run
     #[arg(long, default_value_t = 1)]
     batch: usize,
@@ -36,10 +38,9 @@ struct Arguments {
 
 fn main() {
     let arguments = Arguments::parse();
-    let [height, width] =
-        [0, 1].map(|axis| *arguments.image_size.get(axis).unwrap_or(&arguments.image_size[0]));
+    let Size { height, width } = arguments.image_size;
     let form = if arguments.training { Form::Training } else { Form::Inference };
-    let model = preset(&arguments.model).expect("port models lists the networks").model();
+    let model = preset(&arguments.model).unwrap().model();
     let mut graph = model.graph(form, [arguments.batch, 3, height, width]).unwrap();
     if let Some(module) = &arguments.until {
         graph = passes::until(&graph, module).unwrap();
@@ -68,6 +69,11 @@ fn main() {
     outputs.iter().for_each(|numbers| put(numbers));
     std::fs::write(format!("{}.bin", arguments.out), blob).unwrap();
     std::fs::write(format!("{}.json", arguments.out), description(&graph, &weights).to_string()).unwrap();
+}
+
+fn image_size(text: &str) -> Result<Size, ParseIntError> {
+    let (width, height) = text.split_once('x').unwrap_or((text, text));
+    Ok(Size { width: width.parse()?, height: height.parse()? })
 }
 
 /// Nodes take values by their positions in the list.
