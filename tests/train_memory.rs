@@ -5,7 +5,7 @@
 mod support;
 
 use peak_alloc::PeakAlloc;
-use port::graph::Graph;
+use port::graph::{Conv, Graph};
 use port::models::{Form, preset};
 use port::runtime::{Sgd, TrainingPlan};
 use support::synthetic_weights;
@@ -21,8 +21,17 @@ fn nothing_is_allocated_after_the_first_step() {
     let nanodet = preset("nanodet-plus-m").unwrap().model().graph(Form::Training, [2, 3, 96, 64]);
     let gold_yolo = preset("gold-yolo-n").unwrap().model().graph(Form::Training, [2, 3, 64, 96]);
     let gfocal = preset("gfocal-r50-fpn").unwrap().model().graph(Form::Training, [1, 3, 64, 96]);
-    let graphs =
-        [("nanodet-plus-m", nanodet, 10), ("gold-yolo-n", gold_yolo, 5), ("gfocal-r50-fpn", gfocal, 3)];
+    // An output that is no list of points.
+    let map = Graph::write([2, 3, 24, 16], |net, x| {
+        let map = net.conv("conv", x, Conv::same(8, 3).biased());
+        net.output("map", map);
+    });
+    let graphs = [
+        ("nanodet-plus-m", nanodet, 10),
+        ("gold-yolo-n", gold_yolo, 5),
+        ("gfocal-r50-fpn", gfocal, 3),
+        ("a map", map, 10),
+    ];
     for (name, graph, rounds) in graphs {
         let graph = graph.unwrap();
         let mut plan = TrainingPlan::new(&graph, &synthetic_weights(&graph)).unwrap();
