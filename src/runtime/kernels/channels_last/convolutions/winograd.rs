@@ -17,8 +17,9 @@ use crate::runtime::kernels::channels_last::workspaces::Workspaces;
 #[test]
 fn it_equals_the_plain_convolution() {
     let sizes = [(5, 3, [7, 9]), (33, 70, [12, 5]), (64, 40, [1, 1])];
+    let sizes = sizes.into_iter().take(if cfg!(miri) { 1 } else { 3 });
     for (tiling, (channels, out, [height, width])) in
-        sizes.into_iter().flat_map(|size| [(Tiling::Two, size), (Tiling::Four, size)])
+        sizes.flat_map(|size| [(Tiling::Two, size), (Tiling::Four, size)])
     {
         let conv = Conv::same(out, 3).biased();
         let x = Value::among_others([2, channels, height, width], 1);
