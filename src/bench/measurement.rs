@@ -8,9 +8,9 @@ use super::memory::peak_memory;
 use super::profile::{Profile, Times};
 use super::quantiles::Quantiles;
 use super::work::Work;
-use crate::graph::Weights;
-use crate::models::Model;
-use crate::runtime::{RuntimeError, instructions, peak_flops};
+use engine::{RuntimeError, instructions, peak_flops};
+use network::graph::Weights;
+use network::models::Model;
 
 /// What is done with a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,7 +166,7 @@ impl Measurement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::preset;
+    use network::models::preset;
 
     fn nanodet(mode: Mode) -> Measurement {
         let settings = Settings { mode, input: [2, 3, 64, 32], until: None, rounds: 3, profile: true };

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::network::Network;
 use super::recording::VerifyError;
 use crate::detect::{Decoded, decode, priors};
-use crate::runtime::{Element, to_f64};
+use engine::{Element, to_f64};
 
 /// Names in recordings of values that are decoded from the raw output.
 pub(super) const DECODED: [&str; 5] =

@@ -13,9 +13,9 @@ use converters::{Checkpoint, printable};
 use serde_json::Value as Json;
 
 use super::decoded::DECODED;
-use crate::graph::{Array, Graph, GraphError};
 use crate::identify::array;
-use crate::runtime::{RuntimeError, plain, to_f64};
+use engine::{RuntimeError, plain, to_f64};
+use network::graph::{Array, Graph, GraphError};
 
 /// Why two sides cannot be compared.
 #[derive(Debug, thiserror::Error)]
