@@ -13,8 +13,11 @@ use network::graph::Conv;
 
 /// A convolution, or the gradient of one's input.
 #[derive(Debug)]
-pub(super) struct Convolution {
-    pub(super) products: Products,
+pub(crate) struct Dense {
+    conv: Conv,
+    /// Channels of the convolution's input.
+    channels: usize,
+    products: Products,
     /// Winograd's form, where it pays.
     winograd: Option<WinogradProducts>,
     /// Whether it is the gradient of an input.
@@ -23,7 +26,7 @@ pub(super) struct Convolution {
 
 /// Memory in which convolutions work, one after another.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     /// Weights in the order in which the gradient of an input wants them.
     transposed: Aligned,
     /// Weights in Winograd's form.
@@ -37,7 +40,7 @@ pub(super) struct Scratch {
 
 /// Floats of each part of a [`Scratch`].
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct ScratchSize {
+pub(crate) struct ScratchSize {
     transposed: usize,
     transformed: usize,
     tiles: usize,
@@ -45,8 +48,13 @@ pub(super) struct ScratchSize {
 }
 
 impl ScratchSize {
+    /// So many floats for each thread.
+    pub(crate) fn of_threads(workspace: usize) -> ScratchSize {
+        ScratchSize { workspace, ..ScratchSize::default() }
+    }
+
     /// What is enough for both.
-    pub(super) fn union(self, other: ScratchSize) -> ScratchSize {
+    pub(crate) fn union(self, other: ScratchSize) -> ScratchSize {
         ScratchSize {
             transposed: self.transposed.max(other.transposed),
             transformed: self.transformed.max(other.transformed),
@@ -57,45 +65,58 @@ impl ScratchSize {
 }
 
 impl Scratch {
-    pub(super) fn new(size: ScratchSize) -> Scratch {
-        let ScratchSize { transposed, transformed, tiles, workspace } = size;
-        let [transposed, transformed, tiles] = [transposed, transformed, tiles].map(Aligned::zeros);
-        Scratch { transposed, transformed, tiles, workspaces: Workspaces::default(), workspace }
+    /// Makes sure that there is as much as a plan needs.
+    pub(crate) fn grow(&mut self, size: ScratchSize) {
+        let parts = [&mut self.transposed, &mut self.transformed, &mut self.tiles];
+        for (part, size) in parts.into_iter().zip([size.transposed, size.transformed, size.tiles]) {
+            if part.floats().len() < size {
+                *part = Aligned::zeros(size);
+            }
+        }
+        self.workspace = self.workspace.max(size.workspace);
+    }
+
+    /// Where each thread works.
+    pub(crate) fn workspaces(&self) -> &Workspaces {
+        &self.workspaces
     }
 
     /// Makes sure that each thread of a team has room to work in.
-    pub(super) fn reserve(&mut self, team: &Team) {
+    pub(crate) fn reserve(&mut self, team: &Team) {
         self.workspaces.reserve(team.threads(), self.workspace);
     }
 }
 
-impl Convolution {
+impl Dense {
     /// A convolution of `channels` at pictures of this size; see [`Products::forward`].
-    pub(super) fn forward(conv: &Conv, channels: usize, size: [usize; 2], is_bordered: bool) -> Convolution {
+    pub(crate) fn forward(conv: &Conv, channels: usize, size: [usize; 2], is_bordered: bool) -> Dense {
         let products = Products::forward(conv, channels, is_bordered);
-        Convolution::new(products, conv, [channels, conv.out], size, false)
+        Dense::new(products, conv, channels, size, false)
     }
 
-    /// The gradient of a convolution's input, of `channels` and this size.
-    pub(super) fn backward(conv: &Conv, channels: usize, size: [usize; 2]) -> Convolution {
-        Convolution::new(Products::backward(conv, channels), conv, [conv.out, channels], size, true)
+    /// The gradient of its input, which has this size.
+    pub(crate) fn input_gradient(&self, size: [usize; 2]) -> Dense {
+        let Dense { conv, channels, .. } = self;
+        Dense::new(Products::backward(conv, *channels), conv, *channels, size, true)
     }
 
     fn new(
         products: Products,
         conv: &Conv,
-        [from, to]: [usize; 2],
+        channels: usize,
         size: [usize; 2],
         is_backward: bool,
-    ) -> Convolution {
+    ) -> Dense {
+        let [from, to] = if is_backward { [conv.out, channels] } else { [channels, conv.out] };
         let instructions = products.instructions();
         let tiling = Tiling::of(size, 9 * from * to);
         let winograd = || WinogradProducts::new(tiling, from, to, instructions);
-        Convolution { winograd: pays(conv, from).then(winograd), products, is_backward }
+        let winograd = pays(conv, from).then(winograd);
+        Dense { conv: *conv, channels, products, winograd, is_backward }
     }
 
     /// What it needs to work in.
-    pub(super) fn scratch(&self) -> ScratchSize {
+    pub(crate) fn scratch(&self) -> ScratchSize {
         let is_forward = !self.is_backward;
         ScratchSize {
             transposed: if is_forward { 0 } else { self.products.size() },
@@ -106,7 +127,7 @@ impl Convolution {
     }
 
     /// Writes the result, or adds it to what is there.
-    pub(super) fn run(
+    pub(crate) fn run(
         &self,
         team: &Team,
         scratch: &mut Scratch,
@@ -120,11 +141,11 @@ impl Convolution {
     }
 
     /// The same with the weights of `forward`, which this is the gradient of.
-    pub(super) fn run_back(
+    pub(crate) fn run_back(
         &self,
         team: &Team,
         scratch: &mut Scratch,
-        (forward, weights): (&Convolution, &[f32]),
+        (forward, weights): (&Dense, &[f32]),
         source: Source<'_>,
         target: (&mut [f32], Grid, usize),
         add: bool,
@@ -159,7 +180,7 @@ impl Convolution {
     }
 
     /// Writes the gradient of the weights, or adds it to what is there, from the input and the gradient of the result.
-    pub(super) fn weight_gradient(
+    pub(crate) fn weight_gradient(
         &self,
         team: &Team,
         scratch: &mut Scratch,

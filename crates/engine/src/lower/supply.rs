@@ -6,7 +6,7 @@ use network::graph::{Graph, GraphError, Parameter, Weights};
 
 /// The numbers of parameters.
 #[derive(Debug)]
-pub(super) enum Supply<'a> {
+pub(crate) enum Supply<'a> {
     /// Of weights that other plans will need as well.
     Lasting(&'a Weights),
     /// Of weights that nobody needs afterwards, with the number of nodes that have yet to ask for each.
@@ -15,7 +15,7 @@ pub(super) enum Supply<'a> {
 
 impl Supply<'_> {
     /// Gives the numbers of each parameter of a graph away when the last node asks for them.
-    pub(super) fn last(graph: &Graph, weights: Weights) -> Supply<'static> {
+    pub(crate) fn last(graph: &Graph, weights: Weights) -> Supply<'static> {
         let mut uses = HashMap::new();
         let of_nodes = graph.values().flat_map(|(_, node)| &node.parameters);
         for parameter in of_nodes.filter_map(|id| graph.parameter(*id)) {
@@ -36,11 +36,12 @@ impl Supply<'_> {
     pub(super) fn take(&mut self, parameter: &Parameter) -> Result<Vec<f32>, GraphError> {
         let array = self.weights().of(parameter)?;
         let Supply::Last { weights, uses } = self else { return Ok(array.data.clone()) };
-        let Some(left @ 2..) = uses.get_mut(&parameter.name) else {
-            return Ok(weights.remove(&parameter.name).map(|array| array.data).unwrap_or_default());
-        };
-        *left -= 1;
-        Ok(weights.of(parameter)?.data.clone())
+        if let Some(left @ 2..) = uses.get_mut(&parameter.name) {
+            *left -= 1;
+            return Ok(weights.of(parameter)?.data.clone());
+        }
+        let missing = || GraphError::Missing { name: parameter.name.clone(), shape: parameter.shape.clone() };
+        Ok(weights.remove(&parameter.name).ok_or_else(missing)?.data)
     }
 }
 
