@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Tensor, Var};
 
-use super::element::Element;
-use super::kernel::{View, apply1, apply2, apply3};
-use super::kernels::matmul::MatMul;
-use super::kernels::norm::{BatchNorm, ChannelAffine, GroupNorm, Moments, batch_moments};
-use super::kernels::pool::MaxPool;
-use super::kernels::resample::Resample;
-use super::kernels::softmax::Softmax;
-use super::kernels::top_k::TopK;
-use super::parameters::Parameters;
-use super::tensors::to_f64;
+use crate::element::Element;
+use crate::kernel::{View, apply1, apply2, apply3};
+use crate::kernels::matmul::MatMul;
+use crate::kernels::norm::{BatchNorm, ChannelAffine, GroupNorm, Moments, batch_moments};
+use crate::kernels::pool::MaxPool;
+use crate::kernels::resample::Resample;
+use crate::kernels::softmax::Softmax;
+use crate::kernels::top_k::TopK;
+use crate::parameters::Parameters;
+use crate::tensors::to_f64;
 use network::graph::{DeformConv, Graph, GraphError, Node, Op, Value};
 
 /// Why a graph could not be run.

@@ -6,7 +6,7 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail,
 };
 
-use super::element::Element;
+use crate::element::Element;
 
 /// Row-major numbers and their shape.
 #[derive(Debug, Clone, Copy)]

@@ -8,6 +8,7 @@
 //!   operations of them. candle's own pooling, resizing, softmax and convolution have wrong, missing or slow
 //!   gradients in cases that detectors meet, and are banned by clippy.toml.
 
+mod cpu;
 mod element;
 mod executor;
 mod kernel;
@@ -17,10 +18,10 @@ mod plan;
 mod tensors;
 mod training;
 
+pub use cpu::instructions::instructions;
+pub use cpu::peak::peak_flops;
 pub use element::Element;
 pub use executor::{Executor, NormStatistics, Outputs, Run, RuntimeError, plain};
-pub use kernels::channels_last::instructions::instructions;
-pub use kernels::channels_last::peak::peak_flops;
 pub use parameters::Parameters;
 pub use plan::{Plan, Plans};
 pub use tensors::{array_tensor, to_array, to_f64};

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use super::executor::RuntimeError;
-use super::tensors::array_tensor;
+use crate::executor::RuntimeError;
+use crate::tensors::array_tensor;
 use network::graph::{Graph, ParameterId, Role, Value, Weights};
 
 /// A tensor for every parameter of a graph, in the graph's order.

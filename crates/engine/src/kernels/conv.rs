@@ -6,9 +6,9 @@
 use rayon::prelude::*;
 
 use super::depthwise;
-use super::matrix::{Matrix, multiply};
 use crate::element::Element;
 use crate::kernel::{Gradients, Kernel, View};
+use crate::kernels::matrix::{Matrix, multiply};
 use network::graph::Conv;
 
 /// Sizes of one convolution.

@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::conv::Geometry;
-use super::matrix::{Matrix, multiply};
 use crate::element::Element;
 use crate::kernel::{Gradients, Kernel, View};
+use crate::kernels::conv::Geometry;
+use crate::kernels::matrix::{Matrix, multiply};
 use network::graph::DeformConv;
 
 /// Numbers that the columns of one block may have: 16 MiB in f32.

@@ -3,8 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::conv::Geometry;
 use crate::element::Element;
+use crate::kernels::conv::Geometry;
 
 impl Geometry {
     /// Result channels of one input channel.

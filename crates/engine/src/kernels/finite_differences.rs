@@ -3,13 +3,13 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
-use super::matmul::MatMul;
-use super::norm::{BatchNorm, ChannelAffine, GroupNorm, batch_moments};
-use super::pool::MaxPool;
-use super::resample::Resample;
-use super::softmax::Softmax;
-use super::top_k::TopK;
 use crate::kernel::{View, apply1, apply2, apply3};
+use crate::kernels::matmul::MatMul;
+use crate::kernels::norm::{BatchNorm, ChannelAffine, GroupNorm, batch_moments};
+use crate::kernels::pool::MaxPool;
+use crate::kernels::resample::Resample;
+use crate::kernels::softmax::Softmax;
+use crate::kernels::top_k::TopK;
 use network::graph::{Activation, Conv, DeformConv, Op, Pool, ResizeMode};
 
 /// Numbers without pattern in [-1, 1), the same in every run.

@@ -3,7 +3,6 @@
 //! Work is split over planes (a channel of an image) so that the numbers do not depend on the number of threads.
 
 pub(super) mod activation;
-pub(super) mod channels_last;
 pub(super) mod conv;
 pub(super) mod deform_conv;
 pub(super) mod depthwise;

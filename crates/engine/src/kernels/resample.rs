@@ -3,9 +3,9 @@
 
 use rayon::prelude::*;
 
-use super::pool::window;
 use crate::element::Element;
 use crate::kernel::{Gradients, Kernel, View};
+use crate::kernels::pool::window;
 use network::graph::{Pool, ResizeMode};
 
 /// Positions along an axis of the input with their weights, for every position of the result.

@@ -14,18 +14,18 @@ use candle_core::DType;
 use self::concatenation::{Target, targets};
 use self::convolution::{Waiting, has_kernel};
 use self::early::Early;
-use super::buffers::Buffers;
-use super::packed::Packed;
-use super::place::{Form, Place};
-use super::step::{Kernel, Part, Reference, Step};
-use super::supply::Supply;
 use super::{Output, Plan};
 use crate::RuntimeError;
-use crate::kernels::channels_last::instructions::Instructions;
-use crate::kernels::channels_last::workspaces::Workspaces;
-use crate::kernels::channels_last::{Grid, runs};
+use crate::cpu::grid::{Grid, runs};
+use crate::cpu::instructions::Instructions;
+use crate::cpu::workspaces::Workspaces;
 use crate::kernels::resample::Resample;
 use crate::parameters::Parameters;
+use crate::plan::buffers::Buffers;
+use crate::plan::packed::Packed;
+use crate::plan::place::{Form, Place};
+use crate::plan::step::{Kernel, Part, Reference, Step};
+use crate::plan::supply::Supply;
 use network::graph::{Conv, Graph, GraphError, Node, Op, Value};
 
 /// Compiles a graph for its input shape; the plan has no memory yet.
