@@ -6,17 +6,17 @@
 //! - [`Parameters`] are the tensors of a graph's parameters, frozen or trainable;
 //! - [`RuntimeError`] says why a graph could not be run.
 
+mod cpu;
 mod error;
-mod kernels;
 mod plan;
 mod reference;
 mod resample;
 mod statistics;
 mod training;
 
+pub use cpu::instructions::instructions;
+pub use cpu::peak::peak_flops;
 pub use error::RuntimeError;
-pub use kernels::channels_last::instructions::instructions;
-pub use kernels::channels_last::peak::peak_flops;
 pub use plan::{Plan, Plans};
 pub use reference::{Executor, Outputs, Parameters, Run, array_tensor, plain, to_array, to_f64};
 pub use statistics::NormStatistics;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::kernels::channels_last::dense::{Dense, Layout};
-use crate::kernels::channels_last::winograd::{Tiling, Winograd};
+use crate::cpu::convolution::dense::packed::{Dense, Layout};
+use crate::cpu::convolution::winograd::stored::{Tiling, Winograd};
 use network::graph::{Node, ParameterId};
 
 /// Packed weights, which plans of one network for several input shapes share.

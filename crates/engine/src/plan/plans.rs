@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::compile::compile;
-use super::packed::Packed;
-use super::supply::Supply;
 use super::{Memory, Plan};
 use crate::RuntimeError;
+use crate::plan::compile::compile;
+use crate::plan::packed::Packed;
+use crate::plan::supply::Supply;
 use network::graph::{Graph, Weights};
 
 /// Plans that are kept.

@@ -2,7 +2,7 @@
 
 use super::Compiler;
 use crate::RuntimeError;
-use crate::kernels::channels_last::{Grid, Run};
+use crate::cpu::grid::{Grid, Run};
 use crate::plan::place::{Form, Place};
 use crate::plan::step::{Kernel, Part};
 use crate::resample::Resample;

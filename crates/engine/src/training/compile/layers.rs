@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{Compiler, Done};
-use crate::kernels::channels_last::channelwise::Channelwise;
-use crate::kernels::channels_last::gradients::Function;
-use crate::kernels::channels_last::normalise::{Normalisation, Together};
-use crate::kernels::channels_last::taps;
+use crate::cpu::convolution::depthwise::stored::Channelwise;
+use crate::cpu::convolution::taps;
+use crate::cpu::elements::functions::Function;
+use crate::cpu::norm::normalisation::{Normalisation, Together};
 use crate::training::convolution::Convolution;
 use crate::training::learned::Layout;
 use crate::training::step::Kernel;
