@@ -1,14 +1,14 @@
 //! Dense convolutions with weights that change, by the kernels that are fastest for their shapes.
 
-use crate::kernels::channels_last::Grid;
-use crate::kernels::channels_last::aligned::Aligned;
-use crate::kernels::channels_last::dense::Epilogue;
-use crate::kernels::channels_last::products::{Products, Source};
-use crate::kernels::channels_last::team::Team;
-use crate::kernels::channels_last::winograd::{Tiling, WinogradProducts, pays};
-use crate::kernels::channels_last::winograd_gradient::WinogradGradient;
-use crate::kernels::channels_last::winograd_weights::transform;
-use crate::kernels::channels_last::workspaces::Workspaces;
+use crate::cpu::aligned::Aligned;
+use crate::cpu::convolution::dense::packed::Epilogue;
+use crate::cpu::convolution::dense::stored::{Products, Source};
+use crate::cpu::convolution::winograd::gradient::WinogradGradient;
+use crate::cpu::convolution::winograd::stored::{Tiling, WinogradProducts, pays};
+use crate::cpu::convolution::winograd::weights::transform;
+use crate::cpu::grid::Grid;
+use crate::cpu::team::Team;
+use crate::cpu::workspaces::Workspaces;
 use network::graph::Conv;
 
 /// A convolution, or the gradient of one's input.

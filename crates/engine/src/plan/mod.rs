@@ -22,10 +22,10 @@ pub use self::plans::Plans;
 use self::step::{Reference, Step, Tools};
 use self::supply::Supply;
 use super::RuntimeError;
-use super::kernels::channels_last::aligned::Aligned;
-use super::kernels::channels_last::elementwise::from_planes;
-use super::kernels::channels_last::team::Team;
-use super::kernels::channels_last::workspaces::Workspaces;
+use crate::cpu::aligned::Aligned;
+use crate::cpu::elements::elementwise::from_planes;
+use crate::cpu::team::Team;
+use crate::cpu::workspaces::Workspaces;
 use network::graph::{Graph, Weights};
 
 /// A graph that is ready to run.

@@ -1,7 +1,7 @@
 //! Where values lie while a plan runs.
 
-use crate::kernels::channels_last::elementwise::to_planes;
-use crate::kernels::channels_last::{Grid, Run, runs};
+use crate::cpu::elements::elementwise::to_planes;
+use crate::cpu::grid::{Grid, Run, runs};
 
 /// What the axes of a value are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,25 +4,23 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::place::Place;
-use crate::kernels::channels_last::aligned::Aligned;
-use crate::kernels::channels_last::axis::{Along, Axis};
-use crate::kernels::channels_last::deformed::Samples;
-use crate::kernels::channels_last::dense::{Dense, Epilogue};
-use crate::kernels::channels_last::depthwise::Depthwise;
-use crate::kernels::channels_last::elementwise::{
-    Operand, combine, copy, from_planes, interleave, unpack, weigh,
-};
-use crate::kernels::channels_last::norm::{Groups, normalise, row_moments};
-use crate::kernels::channels_last::order::Order;
-use crate::kernels::channels_last::product::product;
-use crate::kernels::channels_last::resample::{Channels, max_pool, resample};
-use crate::kernels::channels_last::team::Team;
-use crate::kernels::channels_last::winograd::Winograd;
-use crate::kernels::channels_last::workspaces::Workspaces;
-use crate::kernels::channels_last::{Grid, Run};
-use crate::kernels::resample::Resample;
-use crate::parameters::Parameters;
+use crate::cpu::aligned::Aligned;
+use crate::cpu::convolution::deformable::Samples;
+use crate::cpu::convolution::dense::packed::{Dense, Epilogue};
+use crate::cpu::convolution::depthwise::packed::Depthwise;
+use crate::cpu::convolution::winograd::stored::Winograd;
+use crate::cpu::elements::elementwise::{Operand, combine, copy, from_planes, interleave, unpack, weigh};
+use crate::cpu::grid::{Grid, Run};
+use crate::cpu::norm::group::{Groups, normalise, row_moments};
+use crate::cpu::rows::axis::{Along, Axis};
+use crate::cpu::rows::product::product;
+use crate::cpu::rows::transpose::Transpose;
+use crate::cpu::team::Team;
+use crate::cpu::windows::resample::{Channels, max_pool, resample};
+use crate::cpu::workspaces::Workspaces;
+use crate::plan::place::Place;
+use crate::reference::Parameters;
+use crate::resample::Resample;
 use crate::{Executor, NormStatistics, RuntimeError};
 use network::graph::{Activation, Graph, Pool, Value};
 
@@ -139,7 +137,7 @@ pub(super) enum Kernel {
     /// Axes of a row-major buffer in another order.
     Transpose {
         from: usize,
-        order: Order,
+        order: Transpose,
     },
     /// Matrix products of row-major buffers.
     Product {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Sgd;
-use super::convolution::Convolution;
-use crate::kernels::channels_last::aligned::Aligned;
-use crate::kernels::channels_last::channelwise::Channelwise;
-use crate::kernels::channels_last::team::{Parts, Team};
+use crate::cpu::aligned::Aligned;
+use crate::cpu::convolution::depthwise::stored::Channelwise;
+use crate::cpu::team::{Parts, Team};
+use crate::training::convolution::Convolution;
 use network::graph::{Array, Parameter};
 
 /// Order of a parameter's numbers.

@@ -28,9 +28,9 @@ use self::convolution::Scratch;
 use self::place::Place;
 use self::reference::Reference;
 use self::step::{Kernel, State, Step};
-use super::kernels::channels_last::elementwise::from_planes;
-use super::kernels::channels_last::team::Team;
 use super::{NormStatistics, RuntimeError};
+use crate::cpu::elements::elementwise::from_planes;
+use crate::cpu::team::Team;
 use network::graph::{Array, Graph, Parameter, Role, Weights};
 
 /// What is trained.
@@ -126,7 +126,7 @@ impl TrainingPlan {
         let reached = way_back.reached;
         let mut backward = std::mem::take(&mut compiler.steps);
         let Some(input_value) = graph.inputs().first().copied() else {
-            return Err(RuntimeError::Order { module: String::new() });
+            return Err(RuntimeError::internal("", "there is no input"));
         };
         let mut input = compiler.place(input_value)?;
         let mut outputs = Vec::new();

@@ -1,7 +1,7 @@
 //! Where values and gradients lie.
 
-use crate::kernels::channels_last::Grid;
-use crate::kernels::channels_last::elementwise::to_planes;
+use crate::cpu::elements::elementwise::to_planes;
+use crate::cpu::grid::Grid;
 
 /// Order of a value's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

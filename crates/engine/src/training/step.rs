@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use super::convolution::{Convolution, Scratch};
-use super::learned::Learned;
-use super::place::Place;
-use super::reference::Reference;
 use crate::RuntimeError;
-use crate::kernels::channels_last::aligned::Aligned;
-use crate::kernels::channels_last::axis::{Along, Axis};
-use crate::kernels::channels_last::channelwise::Channelwise;
-use crate::kernels::channels_last::elementwise::unpack;
-use crate::kernels::channels_last::gradients::{Function, channel_sums, deal, dot, each, pack, pixel_dots};
-use crate::kernels::channels_last::normalise::Normalisation;
-use crate::kernels::channels_last::order::Order;
-use crate::kernels::channels_last::pool_gradient::max_pool_gradient;
-use crate::kernels::channels_last::product::product;
-use crate::kernels::channels_last::products::Source;
-use crate::kernels::channels_last::resample::{Channels, max_pool, resample};
-use crate::kernels::channels_last::team::Team;
-use crate::kernels::resample::Resample;
+use crate::cpu::aligned::Aligned;
+use crate::cpu::convolution::dense::stored::Source;
+use crate::cpu::convolution::depthwise::stored::Channelwise;
+use crate::cpu::elements::elementwise::unpack;
+use crate::cpu::elements::functions::{Function, channel_sums, deal, dot, each, pack, pixel_dots};
+use crate::cpu::norm::normalisation::Normalisation;
+use crate::cpu::rows::axis::{Along, Axis};
+use crate::cpu::rows::product::product;
+use crate::cpu::rows::transpose::Transpose;
+use crate::cpu::team::Team;
+use crate::cpu::windows::max_pool::max_pool_gradient;
+use crate::cpu::windows::resample::{Channels, max_pool, resample};
+use crate::resample::Resample;
+use crate::training::convolution::{Convolution, Scratch};
+use crate::training::learned::Learned;
+use crate::training::place::Place;
+use crate::training::reference::Reference;
 use network::graph::{Pool, Value};
 
 /// A parameter's gradient: its position, and whether others have written to it before.
@@ -106,7 +106,7 @@ pub(super) enum Kernel {
     /// Channels of row-major numbers.
     Pack,
     /// Axes in another order.
-    Order(Order),
+    Order(Transpose),
     Along {
         along: Along,
         axis: Axis,

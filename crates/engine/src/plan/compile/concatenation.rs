@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Compiler, copy};
 use crate::RuntimeError;
-use crate::kernels::channels_last::Grid;
+use crate::cpu::grid::Grid;
 use crate::plan::place::{Form, Place};
 use crate::plan::step::Part;
 use network::graph::{Graph, Node, Op, Value};

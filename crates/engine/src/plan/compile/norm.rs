@@ -2,8 +2,8 @@
 
 use super::Compiler;
 use crate::RuntimeError;
-use crate::kernels::channels_last::Grid;
-use crate::kernels::channels_last::norm::Groups;
+use crate::cpu::grid::Grid;
+use crate::cpu::norm::group::Groups;
 use crate::plan::step::{Kernel, Part};
 use network::graph::{Conv, Node, Value};
 

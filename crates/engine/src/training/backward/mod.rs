@@ -6,9 +6,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::RuntimeError;
-use crate::kernels::channels_last::channelwise::Channelwise;
-use crate::kernels::channels_last::gradients::Function;
-use crate::kernels::channels_last::taps;
+use crate::cpu::convolution::depthwise::stored::Channelwise;
+use crate::cpu::convolution::taps;
+use crate::cpu::elements::functions::Function;
 use crate::training::compile::{Compiler, Done, within};
 use crate::training::convolution::Convolution;
 use crate::training::place::Place;
@@ -155,7 +155,7 @@ impl<'c, 'a> Backward<'c, 'a> {
                 missing.push(channel);
             }
         }
-        for run in crate::kernels::channels_last::runs(&missing) {
+        for run in crate::cpu::grid::runs(&missing) {
             let place = place.part(run.start, run.length);
             self.compiler.push(root, Kernel::Zero, Vec::new(), Some(Target { place, add: false }));
         }
@@ -167,7 +167,7 @@ impl<'c, 'a> Backward<'c, 'a> {
         let own = self.compiler.place(value)?;
         if !self.gradients.contains_key(&root) {
             let like = self.compiler.place(root)?;
-            let grid = crate::kernels::channels_last::Grid::packed(
+            let grid = crate::cpu::grid::Grid::packed(
                 like.grid.images,
                 [like.grid.height, like.grid.width],
                 like.channels,
@@ -214,11 +214,8 @@ impl<'c, 'a> Backward<'c, 'a> {
             return Ok(());
         }
         let mut own = target.place;
-        own.grid = crate::kernels::channels_last::Grid::packed(
-            own.grid.images,
-            [own.grid.height, own.grid.width],
-            own.channels,
-        );
+        own.grid =
+            crate::cpu::grid::Grid::packed(own.grid.images, [own.grid.height, own.grid.width], own.channels);
         own.channel = 0;
         own.buffer = self.compiler.buffer(own.grid.end());
         self.compiler.push(value, kernel, operands, Some(Target { place: own, add: false }));

@@ -2,9 +2,9 @@
 
 use super::Backward;
 use crate::RuntimeError;
-use crate::kernels::channels_last::axis::{Along, Axis};
-use crate::kernels::channels_last::gradients::Function;
-use crate::kernels::channels_last::order::Order;
+use crate::cpu::elements::functions::Function;
+use crate::cpu::rows::axis::{Along, Axis};
+use crate::cpu::rows::transpose::Transpose;
 use crate::training::compile::matrices;
 use crate::training::place::{Place, Storage};
 use crate::training::step::{Kernel, Target};

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::{Compiler, Done};
 use crate::RuntimeError;
-use crate::kernels::channels_last::Grid;
-use crate::kernels::channels_last::gradients::Function;
+use crate::cpu::elements::functions::Function;
+use crate::cpu::grid::Grid;
 use crate::training::place::{Place, Storage};
 use crate::training::step::{Kernel, Target};
 use network::graph::{Graph, Node, Op, Value};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{Compiler, Done};
-use crate::kernels::channels_last::channelwise::Channelwise;
-use crate::kernels::channels_last::gradients::Function;
-use crate::kernels::channels_last::normalise::{Normalisation, Together};
-use crate::kernels::channels_last::taps;
+use crate::cpu::convolution::depthwise::stored::Channelwise;
+use crate::cpu::convolution::taps;
+use crate::cpu::elements::functions::Function;
+use crate::cpu::norm::normalisation::{Normalisation, Together};
 use crate::training::convolution::Convolution;
 use crate::training::learned::Layout;
 use crate::training::step::Kernel;
@@ -80,7 +80,7 @@ impl Compiler<'_> {
     ) -> Result<Done, RuntimeError> {
         let from = self.place(x)?;
         let (Some(node), Some(own)) = (self.graph.node(value), self.graph.node(owner)) else {
-            return Err(RuntimeError::Order { module: String::new() });
+            return Err(RuntimeError::internal("", "a norm that is no node of the graph"));
         };
         let shape = <[usize; 4]>::try_from(node.shape.as_slice()).unwrap_or_default();
         let ids: Vec<usize> = own.parameters.iter().map(|id| id.index()).collect();
