@@ -1,23 +1,20 @@
-//! Runs a graph.
-//!
-//! - [`Executor`] interprets the nodes with candle tensors and candle's autograd: the reference for everything
-//!   faster, for f32 and f64, with an observer of every value;
-//! - [`Plan`] runs a graph in f32 as fast as possible, [`Plans`] a network for inputs of several shapes;
-//! - [`Parameters`] are the tensors of a graph's parameters, frozen or trainable;
-//! - [`RuntimeError`] says why a graph could not be run.
+//! Runs a network, forward and back.
 
 mod cpu;
+
+
 mod error;
+mod lower;
 mod plan;
 mod reference;
 mod resample;
 mod statistics;
-mod training;
+mod store;
 
 pub use cpu::instructions::instructions;
 pub use cpu::peak::peak_flops;
 pub use error::RuntimeError;
-pub use plan::{Plan, Plans};
+pub use plan::{Plan, Training};
 pub use reference::{Executor, Outputs, Parameters, Run, array_tensor, plain, to_array, to_f64};
 pub use statistics::NormStatistics;
-pub use training::{Sgd, Training, TrainingPlan};
+pub use store::{Factors, Group, Rule, Store};

@@ -12,7 +12,7 @@ use super::step::{Step, Sum, SumTarget, Target, Work, Write};
 use super::written::Written;
 use crate::RuntimeError;
 use crate::cpu::convolution::chosen::ScratchSize;
-use crate::cpu::elements::Function;
+use crate::cpu::elements::functions::Function;
 use crate::cpu::place::{Part, Place};
 use network::graph::Value;
 
@@ -26,7 +26,7 @@ pub(super) struct Backward<'l, 'g> {
     /// Parameters whose gradient something was written to.
     reached: BTreeSet<usize>,
     /// The value whose step is walked back.
-    at: Option<Value>,
+    at: Value,
 }
 
 /// Where the gradient of a buffer is.
@@ -38,6 +38,7 @@ enum Gradient {
 }
 
 /// What the way back makes.
+#[derive(Default)]
 pub(super) struct Found {
     /// For every output the place of its gradient, to be filled before; none where no parameter depends on it.
     pub(super) seeds: Vec<Option<Place>>,
@@ -56,7 +57,8 @@ pub(super) fn backward(
     for buffer in reads.chain(outputs.iter().map(|(_, place)| place.buffer)) {
         *readers.entry(buffer).or_insert(0) += 1;
     }
-    let mut backward = Backward { lower, gradients: HashMap::new(), readers, reached: BTreeSet::new() };
+    let Some(at) = tape.last().map(|step| step.value) else { return Ok(Found::default()) };
+    let mut backward = Backward { lower, gradients: HashMap::new(), readers, reached: BTreeSet::new(), at };
     let seeds = outputs.iter().map(|(value, place)| backward.seed(*value, place)).collect::<Result<_, _>>()?;
     for step in tape.iter().rev() {
         backward.visit(step)?;
@@ -84,6 +86,7 @@ impl Backward<'_, '_> {
         if !self.lower.needs_gradient(step.value) {
             return Ok(());
         }
+        self.at = step.value;
         let Work::Write(write, Target { part, .. }) = &step.work else {
             return Err(self.without_gradient(step));
         };
@@ -122,7 +125,7 @@ impl Backward<'_, '_> {
         }
         let Some(Gradient::Own { buffer, written }) = self.gradients.get_mut(&part.buffer) else { return None };
         let (buffer, missing) = (*buffer, written.fill(part));
-        self.zeros(part.buffer, buffer, missing);
+        self.zeros(buffer, missing);
         Some(Part { buffer, ..part })
     }
 
@@ -139,7 +142,7 @@ impl Backward<'_, '_> {
             let buffer = *buffer;
             target = Target { part: Part { buffer, ..part }, add: !written.claim(part) };
             let missing = if target.add { written.fill(part) } else { Vec::new() };
-            self.zeros(part.buffer, buffer, missing);
+            self.zeros(buffer, missing);
         }
         target
     }
@@ -155,26 +158,25 @@ impl Backward<'_, '_> {
         self.gradients.insert(of, Gradient::Own { buffer, written });
         let to = Target { part: Part { buffer, ..base }, add: false };
         let copy = Write::Elements(Elements::Each(Function::First));
-        self.lower.push_target(self.lower.owner(of), copy, vec![gradient], to);
+        self.push(self.at, copy, vec![gradient], to);
     }
 
-    fn zeros(&mut self, of: usize, buffer: usize, missing: Vec<Part>) {
-        let value = self.lower.owner(of);
+    fn zeros(&mut self, buffer: usize, missing: Vec<Part>) {
         for part in missing {
             let to = Target { part: Part { buffer, ..part }, add: false };
-            self.lower.push_target(value, Write::Zero, Vec::new(), to);
+            self.push(self.at, Write::Zero, Vec::new(), to);
         }
     }
 
     /// Makes sure that there is something to add to.
-    pub(super) fn zero(&mut self, part: Part) -> Result<(), RuntimeError> {
-        if self.wants(part) {
-            let Target { part, add } = self.slot(part);
-            if !add {
-                self.lower.push_target(self.lower.owner(part.buffer), Write::Zero, Vec::new(), Target { part, add });
-            }
+    pub(super) fn zero(&mut self, part: Part) {
+        if !self.wants(part) {
+            return;
         }
-        Ok(())
+        let target = self.slot(part);
+        if !target.add {
+            self.push(self.at, Write::Zero, Vec::new(), target);
+        }
     }
 
     /// Adds a share to the gradient of a part.

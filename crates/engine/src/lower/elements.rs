@@ -4,13 +4,14 @@ use super::backward::Backward;
 use super::step::{Reads, Step, Sum, SumTarget, Tools, Write, Writes};
 use super::{Lower, reference};
 use crate::RuntimeError;
-use crate::cpu::elements::{
-    Function, Operand, channel_shuffle, combine, copy, dot, each, interleave, pixel_dots, weigh,
-};
-use crate::cpu::grid::{Run, runs};
+use crate::cpu::elements::channels::{copy, interleave, shuffle};
+use crate::cpu::elements::combine::{Operand, combine, weigh};
+use crate::cpu::elements::functions::{Function, apply};
+use crate::cpu::elements::sums::{dot, pixel_dots};
+use crate::cpu::grid::{Run, Source, runs};
 use crate::cpu::place::{Form, Part, Place};
 use network::graph::rewrite::Group;
-use network::graph::{Activation, Node, Op, Value};
+use network::graph::{Activation, Node, Value};
 
 /// Kernels that work element by element.
 #[derive(Debug)]
@@ -82,14 +83,14 @@ impl Elements {
             }
             Elements::Scale { factor } => {
                 let factor = Function::Scaled(tools.store.number(*factor)?);
-                each(team, factor, [first; 2], (result, grid, channel), channels, add);
+                apply(team, factor, [first; 2], (result, grid, channel), channels, add);
             }
             Elements::ChannelShuffle { order } => {
-                channel_shuffle(team, order, first, (result, grid, channel), add);
+                shuffle(team, order, first, (result, grid, channel), add);
             }
             Elements::Each(function) => {
                 let second = reads.optional(1)?.unwrap_or(first);
-                each(team, *function, [first, second], (result, grid, channel), channels, add);
+                apply(team, *function, [first, second], (result, grid, channel), channels, add);
             }
             Elements::PixelDots => {
                 let summed = reads.part(0)?.channels;
@@ -267,6 +268,6 @@ fn inverse(order: &[usize]) -> Vec<usize> {
     pairs.into_iter().map(|(_, at)| at).collect()
 }
 
-fn operand((data, grid, channel): super::step::Source<'_>) -> Operand<'_> {
+fn operand((data, grid, channel): Source<'_>) -> Operand<'_> {
     Operand { data, grid, channel }
 }

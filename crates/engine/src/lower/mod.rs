@@ -28,8 +28,7 @@ mod windows;
 mod written;
 
 pub(crate) use self::packed::Packed;
-pub(crate) use self::places::Lower;
-pub(crate) use self::program::{Output, Program, lower};
-pub(crate) use self::step::{Step, Tools};
+use self::places::Lower;
+pub(crate) use self::program::{Memory, Program, lower};
 pub(crate) use self::supply::Supply;
 pub(crate) use self::weights::{PackedWeights, Source, StoredWeights};

@@ -4,12 +4,13 @@ use super::backward::Backward;
 use super::step::{Reads, Step, Sum, SumTarget, Tools, Write, Writes};
 use super::{Lower, reference};
 use crate::cpu::grid::Grid;
-use crate::cpu::norm::{Groups, Normalisation, Together, normalise, row_moments};
+use crate::cpu::norm::group::{Groups, normalise, row_moments};
+use crate::cpu::norm::normalisation::{Normalisation, Together};
 use crate::cpu::place::Part;
 use crate::store::Store;
 use crate::{NormStatistics, RuntimeError};
 use network::graph::rewrite::Group;
-use network::graph::{Conv, Node, Op, Value};
+use network::graph::{Activation, Conv, Node, Op};
 
 /// Kernels of norms.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub(crate) enum Norm {
     /// Factors and shifts of channels from the moments of rows of so many pixels.
     Factors { groups: Box<Groups>, width: usize },
     /// The last: of the value and its factors.
-    Factored { activation: Option<network::graph::Activation> },
+    Factored { activation: Option<Activation> },
     /// A norm whose parameters are in the store. Numbers name normalisations of the plan and parameters.
     Stored { norm: usize, parameters: [usize; 2], statistics: Statistics },
     /// Of the input and the gradient of the result, once the sums were made.
@@ -82,7 +83,7 @@ impl Norm {
             Norm::Stored { norm, parameters, statistics } => {
                 let norm = numbered(tools.norms, *norm)?;
                 let store = &mut *tools.store;
-                let values = |[one, other]: [usize; 2]| Ok([store.value(one)?, store.value(other)?]);
+                let values = |[one, other]: [usize; 2]| store.values(one, Some(other));
                 let given = match statistics {
                     Statistics::Running(parameters) => Some(values(*parameters)?),
                     Statistics::Batch(..) | Statistics::Groups => None,

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::cpu::convolution::dense::{Dense, Layout};
-use crate::cpu::convolution::winograd::{Tiling, Winograd};
+use crate::cpu::convolution::dense::packed::{Dense, Layout};
+use crate::cpu::convolution::winograd::packed::Winograd;
+use crate::cpu::convolution::winograd::tiling::Tiling;
 use crate::cpu::instructions::Instructions;
 use network::graph::{Node, ParameterId};
 

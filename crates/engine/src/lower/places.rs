@@ -8,7 +8,7 @@ use super::weights::Source;
 use crate::RuntimeError;
 use crate::cpu::convolution::chosen::ScratchSize;
 use crate::cpu::grid::Grid;
-use crate::cpu::norm::Normalisation;
+use crate::cpu::norm::normalisation::Normalisation;
 use crate::cpu::place::{Form, Part, Place};
 use network::graph::{Conv, Graph, Node, Op, Value};
 

@@ -11,8 +11,8 @@ use super::weights::Source;
 use crate::RuntimeError;
 use crate::cpu::aligned::Aligned;
 use crate::cpu::convolution::chosen::{Scratch, ScratchSize};
-use crate::cpu::elements::from_planes;
-use crate::cpu::norm::Normalisation;
+use crate::cpu::elements::planes::from_planes;
+use crate::cpu::norm::normalisation::Normalisation;
 use crate::cpu::place::Place;
 use crate::cpu::team::Team;
 use crate::store::Store;
@@ -237,7 +237,7 @@ impl Program {
             self.named(name)?;
         }
         for Output { name, shape, gradient, .. } in &self.outputs {
-            let elements = shape.iter().product();
+            let elements: usize = shape.iter().product();
             let given = gradients.iter().find(|(own, _)| own == name).map(|(_, numbers)| *numbers);
             if let Some(found) = given.filter(|given| given.len() != elements) {
                 return Err(RuntimeError::Input { expected: shape.clone(), found: vec![found.len()] });

@@ -5,10 +5,12 @@ use super::backward::Backward;
 use super::elements::copied;
 use super::step::{Reads, Step, Tools, Write, Writes};
 use crate::RuntimeError;
-use crate::cpu::elements::{pack, unpack};
+use crate::cpu::elements::planes::{pack, unpack};
 use crate::cpu::grid::Run;
 use crate::cpu::place::{Form, Part, Place};
-use crate::cpu::rows::{Along, Axis, Transpose, product};
+use crate::cpu::rows::axis::{Along, Axis};
+use crate::cpu::rows::product::product;
+use crate::cpu::rows::transpose::Transpose;
 use network::graph::{Node, Op, Value};
 
 /// Kernels that work on row-major numbers.

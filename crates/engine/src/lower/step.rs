@@ -9,8 +9,9 @@ use super::windows::Windows;
 use crate::RuntimeError;
 use crate::cpu::aligned::Aligned;
 use crate::cpu::convolution::chosen::Scratch;
-use crate::cpu::grid::Grid;
-use crate::cpu::norm::Normalisation;
+use crate::cpu::elements::channels::zero;
+use crate::cpu::grid::{Grid, Source};
+use crate::cpu::norm::normalisation::Normalisation;
 use crate::cpu::place::Part;
 use crate::cpu::team::Team;
 use crate::store::Store;
@@ -83,9 +84,6 @@ pub(crate) struct Tools<'a> {
     pub(crate) norms: &'a mut [Normalisation],
     pub(crate) store: &'a mut Store,
 }
-
-/// What a kernel reads: numbers, pixels, and the position of the first channel.
-pub(crate) type Source<'a> = (&'a [f32], Grid, usize);
 
 /// The operands of a step.
 #[derive(Clone, Copy)]

@@ -4,9 +4,11 @@ use super::Lower;
 use super::backward::Backward;
 use super::step::{Reads, Step, Tools, Write, Writes};
 use crate::RuntimeError;
-use crate::cpu::grid::{Run, packed};
+use crate::cpu::grid::{Run, in_turn};
 use crate::cpu::place::Part;
-use crate::cpu::windows::{Channels, max_pool, max_pool_gradient, resample};
+use crate::cpu::windows::max_pool::{max_pool, max_pool_gradient};
+use crate::cpu::windows::resample::resample;
+use crate::cpu::windows::window::Channels;
 use crate::resample::Resample;
 use network::graph::{Node, Op, Pool, Value};
 
@@ -49,12 +51,12 @@ impl Windows {
         };
         match self {
             Windows::MaxPool { pool, runs } => {
-                for channels in packed(runs).map(each) {
+                for channels in in_turn(runs).map(each) {
                     max_pool(team, pool, (first.0, first.1), (result, grid), channels);
                 }
             }
             Windows::Resample { weights, runs } => {
-                for channels in packed(runs).map(each) {
+                for channels in in_turn(runs).map(each) {
                     resample(team, weights, (first.0, first.1), (result, grid), channels);
                 }
             }
@@ -75,7 +77,7 @@ impl Windows {
         let [x] = *step.reads.as_slice() else { return Err(backward.without_gradient(step)) };
         match self {
             Windows::MaxPool { pool, .. } => {
-                backward.zero(x)?;
+                backward.zero(x);
                 let write = Write::Windows(Windows::MaxPoolGradient { pool: *pool });
                 backward.contribute(step.value, x, write, vec![x, gradient])
             }

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::cpu::convolution::dense::Products;
-use crate::cpu::convolution::depthwise::StoredDepthwise;
+use crate::cpu::convolution::dense::stored::Products;
+use crate::cpu::convolution::depthwise::stored::Channelwise;
+use crate::cpu::convolution::taps;
 use network::graph::{Conv, Graph, Node, Op, Parameter};
 
 /// Parameters begin at multiples of this: floats of a line of the cache, so that no two share one.
@@ -19,7 +20,7 @@ pub(crate) enum Order {
     /// Panels of a convolution of all channels.
     Panels(Arc<Products>),
     /// Blocks of channels, each with a kernel of its own.
-    Blocks(Arc<StoredDepthwise>),
+    Blocks(Arc<Channelwise>),
 }
 
 /// The group of a parameter: all of a group are changed with the same factors.
@@ -157,8 +158,8 @@ fn wanted(graph: &Graph, node: &Node, conv: &Conv) -> Option<Order> {
     let is_depthwise = conv.groups > 1 && conv.groups == channels && conv.out == channels;
     match conv.groups {
         1 if reaches => Some(Order::Panels(Products::forward(conv, channels, false).into())),
-        _ if reaches && is_depthwise && StoredDepthwise::serves(conv.kernel) => {
-            Some(Order::Blocks(StoredDepthwise::forward(conv, channels).into()))
+        _ if reaches && is_depthwise && Channelwise::serves(conv.kernel) => {
+            Some(Order::Blocks(Channelwise::new(taps::forward(conv), conv.kernel, channels).into()))
         }
         _ => None,
     }

@@ -12,11 +12,14 @@ use super::{Lower, reference};
 use crate::RuntimeError;
 use crate::cpu::convolution::chosen::Dense as StoredDense;
 use crate::cpu::convolution::deformable::Samples;
-use crate::cpu::convolution::depthwise::{Depthwise, StoredDepthwise};
-use crate::cpu::convolution::dense::{Dense, Epilogue};
-use crate::cpu::convolution::winograd::Winograd;
-use crate::cpu::elements::channel_sums;
-use crate::cpu::grid::{Run, packed as in_turn};
+use crate::cpu::convolution::dense::packed::Dense;
+use crate::cpu::convolution::depthwise::packed::Depthwise;
+use crate::cpu::convolution::depthwise::stored::Channelwise;
+use crate::cpu::convolution::epilogue::Epilogue;
+use crate::cpu::convolution::taps;
+use crate::cpu::convolution::winograd::packed::Winograd;
+use crate::cpu::elements::sums::channel_sums;
+use crate::cpu::grid::{Run, in_turn};
 use crate::cpu::place::Part;
 use network::graph::rewrite::Group;
 use network::graph::{Activation, Conv, Node, Op, Value};
@@ -39,14 +42,14 @@ pub(crate) enum Convolution {
     /// Operand: the gradient of the result.
     StoredInput { backward: Arc<StoredDense>, forward: Arc<StoredDense>, weight: usize },
     /// Forward, or with the gradient of the result for an operand.
-    StoredDepthwise { convolution: Arc<StoredDepthwise>, weight: usize, bias: Option<usize>, conv: Conv },
+    StoredDepthwise { convolution: Arc<Channelwise>, weight: usize, bias: Option<usize>, conv: Conv },
 }
 
 /// Gradients of weights. Operands: the input and the gradient of the result, or that alone for a bias.
 #[derive(Debug)]
 pub(crate) enum ConvolutionSum {
     Stored(Arc<StoredDense>, SumTarget),
-    StoredDepthwise(Arc<StoredDepthwise>, SumTarget),
+    StoredDepthwise(Arc<Channelwise>, SumTarget),
     Bias(SumTarget),
 }
 
@@ -133,7 +136,7 @@ impl Convolution {
                     let sum = ConvolutionSum::StoredDepthwise(Arc::clone(convolution), target);
                     backward.push_sum(step.value, Sum::Convolution(sum), vec![*x, gradient]);
                 }
-                let convolution = Arc::new(StoredDepthwise::backward(conv, x.channels));
+                let convolution = Arc::new(Channelwise::new(taps::backward(conv), conv.kernel, x.channels));
                 let write =
                     Convolution::StoredDepthwise { convolution, weight: *weight, bias: None, conv: *conv };
                 backward.contribute(step.value, *x, Write::Convolution(write), vec![gradient])

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::Convolution;
 use crate::RuntimeError;
 use crate::cpu::convolution::chosen;
-use crate::cpu::convolution::depthwise::StoredDepthwise;
+use crate::cpu::convolution::depthwise::stored::Channelwise;
+use crate::cpu::convolution::taps;
 use crate::cpu::place::Part;
 use crate::lower::step::Write;
 use crate::lower::{Lower, reference};
@@ -34,7 +35,7 @@ impl Lower<'_> {
                 Convolution::Stored { convolution, weight, bias }
             }
             Order::Blocks(_) if from.grid.border == 0 && conv.groups == from.channels => {
-                let convolution = Arc::new(StoredDepthwise::forward(conv, from.channels));
+                let convolution = Arc::new(Channelwise::new(taps::forward(conv), conv.kernel, from.channels));
                 Convolution::StoredDepthwise { convolution, weight, bias, conv: *conv }
             }
             _ => return reference::by_reference(self, value, node),
