@@ -18,6 +18,6 @@ pub use error::RuntimeError;
 pub use kernels::channels_last::instructions::instructions;
 pub use kernels::channels_last::peak::peak_flops;
 pub use plan::{Plan, Plans};
-pub use reference::{Executor, Outputs, Parameters, Run, array_tensor, plain, to_array, to_f64};
+pub use reference::{Executor, Forward, Gradients, Handle, NodeGradients, Outputs, Parameters, Run};
 pub use statistics::NormStatistics;
 pub use training::{Sgd, Training, TrainingPlan};
