@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::{MAX_TEXT_BYTES, Raw, Request, bytes, class_list, named};
+use super::bytes::{MAX_TEXT_BYTES, bytes, class_list, named};
+use super::request::{Raw, Request};
 use crate::annotations::voc::listed as name_on;
 use crate::data::defect::{Defects, Reason};
 use crate::data::draft::Draft;

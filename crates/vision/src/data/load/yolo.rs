@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::{MAX_TEXT_BYTES, Raw, Request, bytes, class_list, named};
+use super::bytes::{MAX_TEXT_BYTES, bytes, class_list, named};
+use super::request::{Raw, Request};
 use crate::data::defect::{Defects, Reason};
 use crate::data::draft::{Draft, DraftBox};
 use crate::data::yaml::{self, Description};

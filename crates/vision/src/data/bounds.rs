@@ -3,21 +3,7 @@
 use std::fmt;
 
 use super::defect::Reason;
-
-/// Size of a picture in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PictureSize {
-    /// Pixels across.
-    pub width: u32,
-    /// Pixels down.
-    pub height: u32,
-}
-
-impl fmt::Display for PictureSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}", self.width, self.height)
-    }
-}
+use crate::pictures::PictureSize;
 
 /// A box in pixels; the picture's left upper corner is (0, 0), a box around its first pixel has width and height 1.
 #[derive(Debug, Clone, Copy, PartialEq)]

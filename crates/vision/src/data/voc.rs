@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use quick_xml::escape::escape;
 
-use super::bounds::{PictureSize, Shape};
+use super::bounds::Shape;
 use super::defect::Reason;
 use super::draft::{DraftBox, Found};
 use super::fault::{Fault, text};
@@ -12,6 +12,7 @@ use super::name::base;
 use super::set::{DataSet, Image};
 use crate::annotations::voc;
 pub use crate::annotations::voc::{Annotation, Object};
+use crate::pictures::PictureSize;
 
 /// Reads the bytes of an annotation file.
 ///

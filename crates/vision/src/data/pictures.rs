@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::Error;
-use super::bounds::PictureSize;
 use super::draft::Look;
 use super::name;
-use crate::detect::{self, EXTENSIONS, read_picture_head};
+use crate::pictures::{self, EXTENSIONS, PictureSize, read_picture_head};
 
 /// Folders inside one another.
 const MAX_DEPTH: usize = 8;
@@ -70,7 +69,7 @@ fn look_at(file: &Path) -> Look {
             size: PictureSize { width: head.width, height: head.height },
             is_turned: head.is_turned,
         },
-        Err(detect::Error::Io { problem, .. }) if problem.kind() == std::io::ErrorKind::NotFound => {
+        Err(pictures::Error::Io { problem, .. }) if problem.kind() == std::io::ErrorKind::NotFound => {
             Look::Missing
         }
         Err(error) => Look::Unreadable(error.to_string()),

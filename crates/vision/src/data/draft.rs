@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::bounds::{PictureSize, Shape};
+use super::bounds::Shape;
 use super::defect::{Defects, Reason};
 use super::name;
 use super::set::{Category, DataSet, Image, Object};
+use crate::pictures::PictureSize;
 
 /// An image as its file tells of it.
 #[derive(Debug, Clone, PartialEq)]

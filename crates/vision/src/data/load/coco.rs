@@ -1,6 +1,7 @@
 //! COCO: one file, and its pictures somewhere near.
 
-use super::{MAX_COCO_BYTES, Raw, Request, bytes};
+use super::bytes::{MAX_COCO_BYTES, bytes};
+use super::request::{Raw, Request};
 use crate::data::{Defects, Error, coco, name, pictures};
 
 pub(super) fn read(request: &Request, defects: &mut Defects) -> Result<Raw, Error> {

@@ -85,7 +85,7 @@ fn draw(seed: u64, file: &str) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::data::Image;
-    use crate::data::PictureSize;
+    use crate::pictures::PictureSize;
 
     fn set(count: usize) -> DataSet {
         let size = PictureSize { width: 9, height: 9 };

@@ -25,7 +25,8 @@ pub mod voc;
 pub mod yaml;
 pub mod yolo;
 
-pub use bounds::{BORDER_TOLERANCE, Bounds, PictureSize, Shape};
+pub use crate::pictures::PictureSize;
+pub use bounds::{BORDER_TOLERANCE, Bounds, Shape};
 pub use defect::{Defect, Defects, EXAMPLES, Effect, Reason};
 pub use error::Error;
 pub use fault::Fault;

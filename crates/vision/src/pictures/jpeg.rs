@@ -10,7 +10,7 @@ use image::RgbImage;
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use super::Error;
-use super::image::{MAX_PIXELS, MAX_SIDE};
+use super::limits::{MAX_PIXELS, MAX_SIDE};
 
 /// The most scans of a progressive picture; encoders write about ten, each costs time in proportion to the pixels.
 const MAX_SCANS: usize = 100;
