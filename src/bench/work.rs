@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Mode, Settings};
+use super::settings::{Mode, Settings};
 use crate::graph::cost::costs;
 use crate::graph::{Graph, Role, Weights, passes};
 use crate::models::{Form, Model};
