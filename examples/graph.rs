@@ -11,9 +11,9 @@
 use std::num::ParseIntError;
 
 use clap::Parser;
-use port::graph::{Graph, Op, Parameter, Role, Weights, passes};
-use port::models::{Form, Size, preset};
-use port::runtime::Plan;
+use engine::Plan;
+use network::graph::{Graph, Op, Parameter, Role, Weights, passes};
+use network::models::{Form, Size, preset};
 use serde_json::{Value as Json, json};
 
 #[derive(Debug, Parser)]

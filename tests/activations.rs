@@ -6,9 +6,9 @@ mod support;
 
 use std::path::Path;
 
-use port::graph::passes::fold_batch_norms;
-use port::graph::{Graph, Weights};
-use port::models::{Form, preset};
+use network::graph::passes::fold_batch_norms;
+use network::graph::{Graph, Weights};
+use network::models::{Form, preset};
 use support::{error, input, reference, synthetic_weights, taps, values};
 
 /// Values that are made of the network's outputs.

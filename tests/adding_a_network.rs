@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
 
 // Where the crate's own networks stand, `crate::graph` and `crate::models` are these.
-use port::{graph, models};
+use network::{graph, models};
 
 #[path = "toy/toy.rs"]
 mod toy;
@@ -12,10 +12,10 @@ use std::path::Path;
 
 use converters::{Dtype, Tensor};
 use image::{Rgb, RgbImage};
+use network::models::{Form, Model, Size};
 use port::detect::Detector;
 use port::identify::{Catalogue, IdentifyError, Request, array, expected_parameters, figures};
 use port::mapping::Table;
-use port::models::{Form, Model, Size};
 use toy::Toy;
 
 fn table() -> Table {

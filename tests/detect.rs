@@ -6,9 +6,9 @@ mod support;
 
 use std::path::Path;
 
+use network::models::nanodet_plus::NanoDetPlus;
+use network::models::{DetectorFacts, Network, Size};
 use port::detect::{Decoded, Detection, Placement, decode, detections, preprocess, priors, read_image};
-use port::models::nanodet_plus::NanoDetPlus;
-use port::models::{DetectorFacts, Network, Size};
 use serde_json::Value as Json;
 
 const REAL_INPUT: Size = Size::square(416);

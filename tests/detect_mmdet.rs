@@ -6,9 +6,9 @@ mod support;
 
 use converters::Checkpoint;
 use image::RgbImage;
+use network::models::gfocal_v2::GFocalV2;
+use network::models::{DetectorFacts, Head, Network, ResNet, Selection, Size};
 use port::detect::{Decoded, Detection, Placement, decode, detections, preprocess, resize, select};
-use port::models::gfocal_v2::GFocalV2;
-use port::models::{DetectorFacts, Head, Network, ResNet, Selection, Size};
 use serde_json::Value as Json;
 use support::{json, reference, values};
 

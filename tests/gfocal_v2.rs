@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, Var};
 use converters::{Checkpoint, Dtype};
+use engine::{Executor, NormStatistics, Parameters, to_f64};
+use network::graph::cost::costs;
+use network::graph::passes::fold_batch_norms;
+use network::graph::{Conv, DeformConv, Graph, Op, Weights};
+use network::models::gfocal_v2::GFocalV2;
+use network::models::{Block, Deformable, ExtraLevels, Form, Fpn, Head, Model, Network, ResNet, Size};
 use port::detect::decode;
-use port::graph::cost::costs;
-use port::graph::passes::fold_batch_norms;
-use port::graph::{Conv, DeformConv, Graph, Op, Weights};
 use port::identify::{IdentifyError, Request, array, identify, identify_part, load};
-use port::models::gfocal_v2::GFocalV2;
-use port::models::{Block, Deformable, ExtraLevels, Form, Fpn, Head, Model, Network, ResNet, Size};
-use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
 use serde_json::Value as Json;
 use support::{
     check_gradients, error, input, json, ramp, reference, synthetic, synthetic_weights, taps, values,

@@ -5,10 +5,10 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use port::graph::Graph;
-use port::models::nanodet_plus::{Auxiliary, NanoDetPlus};
-use port::models::{Form, Model};
-use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
+use engine::{Executor, NormStatistics, Parameters, to_f64};
+use network::graph::Graph;
+use network::models::nanodet_plus::{Auxiliary, NanoDetPlus};
+use network::models::{Form, Model};
 use support::{check_gradients, ramp, synthetic_weights};
 
 const INPUT: [usize; 4] = [2, 3, 96, 64];

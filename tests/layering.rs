@@ -5,36 +5,17 @@
 use std::path::{Path, PathBuf};
 
 /// A room of `src/` and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("annotations", &[]),
     ("mapping", &[]),
-    ("graph", &[]),
-    ("models", &["graph"]),
-    ("identify", &["mapping", "graph", "models"]),
-    ("runtime", &["graph"]),
-    ("detect", &["annotations", "graph", "models", "runtime"]),
+    ("identify", &["mapping"]),
+    ("detect", &["annotations"]),
     ("data", &["annotations", "detect"]),
-    ("verify", &["graph", "models", "identify", "runtime", "detect"]),
-    ("bench", &["graph", "models", "runtime"]),
+    ("verify", &["identify", "detect"]),
+    ("bench", &[]),
     ("eval", &["annotations"]),
     ("report", &[]),
-    (
-        "cli",
-        &[
-            "annotations",
-            "mapping",
-            "graph",
-            "models",
-            "identify",
-            "runtime",
-            "detect",
-            "verify",
-            "data",
-            "eval",
-            "bench",
-            "report",
-        ],
-    ),
+    ("cli", &["annotations", "mapping", "identify", "detect", "verify", "data", "eval", "bench", "report"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use converters::{Dtype, Tensor};
+use network::models::gfocal_v2::GFocalV2;
+use network::models::gold_yolo::GoldYolo;
+use network::models::nanodet_plus::{Auxiliary, NanoDetPlus};
+use network::models::{Block, Deformable, Fpn, Model, ResNet, family, preset};
 use port::identify::{IdentifyError, Request, expected_parameters, figures, identify};
 use port::mapping::{Expected, Table, tables};
-use port::models::gfocal_v2::GFocalV2;
-use port::models::gold_yolo::GoldYolo;
-use port::models::nanodet_plus::{Auxiliary, NanoDetPlus};
-use port::models::{Block, Deformable, Fpn, Model, ResNet, family, preset};
 use proptest::prelude::*;
 use rayon::prelude::*;
 use serde_json::Value as Json;

@@ -7,9 +7,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use port::graph::cost::costs;
-use port::graph::{Graph, Parameter};
-use port::models::{FAMILIES, Form, Model, Shapes, preset};
+use network::graph::cost::costs;
+use network::graph::{Graph, Parameter};
+use network::models::{FAMILIES, Form, Model, Shapes, preset};
 use serde_json::Value as Json;
 use support::reference;
 

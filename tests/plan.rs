@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use candle_core::{DType, Device, Tensor};
-use port::graph::passes::deploy;
-use port::graph::{Activation, Conv, DeformConv, Graph, Pool, ResizeMode, Weights};
-use port::models::gfocal_v2::GFocalV2;
-use port::models::gold_yolo::GoldYolo;
-use port::models::{Block, Deformable, Form, Fpn, Model, ResNet, preset};
-use port::runtime::{Executor, NormStatistics, Parameters, Plan, instructions, to_f64};
+use engine::{Executor, NormStatistics, Parameters, Plan, instructions, to_f64};
+use network::graph::passes::deploy;
+use network::graph::{Activation, Conv, DeformConv, Graph, Pool, ResizeMode, Weights};
+use network::models::gfocal_v2::GFocalV2;
+use network::models::gold_yolo::GoldYolo;
+use network::models::{Block, Deformable, Form, Fpn, Model, ResNet, preset};
 use proptest::prelude::*;
 use support::{gold_yolo_tiny, synthetic_weights};
 

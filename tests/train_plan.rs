@@ -7,10 +7,10 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Tensor};
-use port::graph::{Array, Graph, Parameter, Role, Weights};
-use port::models::nanodet_plus::{Auxiliary, NanoDetPlus};
-use port::models::{Form, Model, preset};
-use port::runtime::{Executor, NormStatistics, Parameters, Sgd, Training, TrainingPlan, to_f64};
+use engine::{Executor, NormStatistics, Parameters, Sgd, Training, TrainingPlan, to_f64};
+use network::graph::{Array, Graph, Parameter, Role, Weights};
+use network::models::nanodet_plus::{Auxiliary, NanoDetPlus};
+use network::models::{Form, Model, preset};
 use support::{gold_yolo_tiny, ramp, synthetic_weights};
 
 /// Gradients of parameters and new running statistics, by name.

@@ -5,9 +5,9 @@
 mod support;
 
 use candle_core::DType;
-use port::graph::{Array, Weights};
-use port::models::{Form, Model, preset};
-use port::runtime::{Executor, NormStatistics, Parameters, array_tensor, to_array};
+use engine::{Executor, NormStatistics, Parameters, array_tensor, to_array};
+use network::graph::{Array, Weights};
+use network::models::{Form, Model, preset};
 use port::verify::{Cause, Layer, Network, Recording, Verdict, compare_layers, compare_weights, diagnose};
 use support::{reference, synthetic_weights, write_safetensors};
 

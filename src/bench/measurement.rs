@@ -9,9 +9,9 @@ use super::profile::{Profile, Times};
 use super::quantiles::Quantiles;
 use super::settings::{Mode, Settings};
 use super::work::Work;
-use crate::graph::Weights;
-use crate::models::Model;
-use crate::runtime::{RuntimeError, instructions, peak_flops};
+use engine::{RuntimeError, instructions, peak_flops};
+use network::graph::Weights;
+use network::models::Model;
 
 /// What a network took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -142,7 +142,7 @@ impl Measurement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::preset;
+    use network::models::preset;
 
     fn nanodet(mode: Mode) -> Measurement {
         let settings = Settings { mode, input: [2, 3, 64, 32], until: None, rounds: 3, profile: true };

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::settings::{Mode, Settings};
-use crate::graph::cost::costs;
-use crate::graph::{Graph, Role, Weights, passes};
-use crate::models::{Form, Model};
-use crate::runtime::{Plan, RuntimeError, Sgd, TrainingPlan};
+use engine::{Plan, RuntimeError, Sgd, TrainingPlan};
+use network::graph::cost::costs;
+use network::graph::{Graph, Role, Weights, passes};
+use network::models::{Form, Model};
 
 /// Steps so small that weights stay what they are for as long as anybody measures.
 const SGD: Sgd =

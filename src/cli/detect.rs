@@ -24,8 +24,8 @@ use crate::annotations::results::ResultEntry;
 use crate::detect::coco::{Annotations, decimal, image_ids, result_entry};
 use crate::detect::{Detection, Detector, Error, Labels, draw, read_image};
 use crate::identify::{Loaded, Request, load};
-use crate::models::Size;
 use crate::report::{Align, Table, count};
+use network::models::Size;
 
 /// Arguments of `port detect`.
 #[derive(Debug, Args)]

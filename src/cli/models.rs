@@ -9,11 +9,11 @@ use serde_json::{Value as Json, json};
 use super::size::image_size;
 use super::{Report, Usage};
 use crate::detect::Placement;
-use crate::graph::cost::{Cost, costs};
-use crate::graph::passes::deploy;
-use crate::graph::{Graph, GraphError, Module, Node};
-use crate::models::{FAMILIES, Family, Form, Model, Preset, Size};
 use crate::report::{Align, Table, count, number};
+use network::graph::cost::{Cost, costs};
+use network::graph::passes::deploy;
+use network::graph::{Graph, GraphError, Module, Node};
+use network::models::{FAMILIES, Family, Form, Model, Preset, Size};
 
 /// Arguments of `port models`.
 #[derive(Debug, Args)]

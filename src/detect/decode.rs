@@ -1,8 +1,8 @@
 //! The output of a network into boxes and scores: in f32 as upstream does, in f64 to measure its rounding.
 
 use super::Error;
-use crate::models::{Head, Scores, Sides, Size};
-use crate::runtime::Element;
+use engine::Element;
+use network::models::{Head, Scores, Sides, Size};
 
 /// What an output says about each point, in the order of the points.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,8 +7,8 @@ use converters::printable;
 
 use super::image::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, MIN_SIDE};
 use crate::annotations::Fault;
-use crate::models::Size;
-use crate::runtime::RuntimeError;
+use engine::RuntimeError;
+use network::models::Size;
 
 /// A failure to detect: a variant per rule broken, the message with file and remedy.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Choosing detections: candidates above a score, overlaps of a class suppressed, the best of all.
 
 use super::{Decoded, Placement};
-use crate::models::{ClassShift, Frame, Selection};
+use network::models::{ClassShift, Frame, Selection};
 
 /// A detected object.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,6 +1,6 @@
 //! Where a picture lies in the input of a network, and boxes of the input on the picture.
 
-use crate::models::{Preprocessing, Resize, Size};
+use network::models::{Preprocessing, Resize, Size};
 
 /// Where a picture lies in the input.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -101,8 +101,8 @@ fn fit(picture: Size, limit: Size, multiple: usize) -> Placement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::Network;
-    use crate::models::nanodet_plus::NanoDetPlus;
+    use network::models::Network;
+    use network::models::nanodet_plus::NanoDetPlus;
 
     fn place(resize: Resize, limit: Size, picture: Size) -> Placement {
         let facts = NanoDetPlus::M.facts(limit).preprocessing;

@@ -4,7 +4,7 @@ use image::{Rgb, RgbImage};
 
 use super::Placement;
 use super::resize::resize;
-use crate::models::{ChannelOrder, Preprocessing, Resize, Size};
+use network::models::{ChannelOrder, Preprocessing, Resize, Size};
 
 /// The input for a picture, which [`Placement::new`] gives a place: three planes of values, row by row, in the network's order of channels.
 pub fn preprocess(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
@@ -128,8 +128,8 @@ pub fn normalise(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::Network;
-    use crate::models::nanodet_plus::NanoDetPlus;
+    use network::models::Network;
+    use network::models::nanodet_plus::NanoDetPlus;
 
     fn stretched(picture: &RgbImage, size: Size) -> RgbImage {
         let facts = NanoDetPlus::M.facts(size).preprocessing;

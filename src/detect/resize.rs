@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 
-use crate::models::Size;
+use network::models::Size;
 
 /// The picture in another size: bilinear between pixel centres, edges repeated, no smoothing when it is made
 /// smaller, except that exactly half the size is the mean of four pixels.

@@ -5,8 +5,8 @@ use candle_core::Tensor;
 use super::error::VerifyError;
 use super::recording::YOLO;
 use crate::detect::{Decoded, decode, priors};
-use crate::models::{Head, Size};
-use crate::runtime::{Element, to_f64};
+use engine::{Element, to_f64};
+use network::models::{Head, Size};
 
 /// Decoded values of every point.
 #[derive(Debug)]

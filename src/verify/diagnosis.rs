@@ -14,8 +14,8 @@ use super::local::Local;
 use super::network::{Network, input_tensor};
 use super::recording::{Recorded, Recording};
 use super::weights::WeightDifference;
-use crate::graph::{Activation, Array, Node, Op, ResizeMode, Value};
-use crate::runtime::{NormStatistics, to_f64};
+use engine::{NormStatistics, to_f64};
+use network::graph::{Activation, Array, Node, Op, ResizeMode, Value};
 
 /// A likely cause.
 #[derive(Debug, Clone, PartialEq)]
@@ -331,7 +331,7 @@ fn mistaken_for(op: &Op) -> Vec<Op> {
         }
         Op::AveragePool(pool) => {
             let count_padding = !pool.count_padding;
-            vec![Op::AveragePool(crate::graph::Pool { count_padding, ..*pool })]
+            vec![Op::AveragePool(network::graph::Pool { count_padding, ..*pool })]
         }
         _ => Vec::new(),
     };

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use converters::printable;
 
-use crate::graph::GraphError;
-use crate::runtime::{RuntimeError, plain};
+use engine::{RuntimeError, plain};
+use network::graph::GraphError;
 
 /// Why two sides cannot be compared.
 #[derive(Debug, thiserror::Error)]

@@ -14,8 +14,8 @@ use super::error::VerifyError;
 use super::local::Local;
 use super::network::{Network, input_tensor};
 use super::recording::{DECODED, Recorded, Recording, module_of};
-use crate::graph::{Tap, Value};
-use crate::runtime::{NormStatistics, Outputs, to_f64};
+use engine::{NormStatistics, Outputs, to_f64};
+use network::graph::{Tap, Value};
 
 /// How many times our own largest rounding another implementation's may be: it adds in another order, with errors
 /// of the same size, and the largest of many is compared. PyTorch and ONNX Runtime reach 2.2 times.

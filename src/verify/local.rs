@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use crate::graph::{Graph, Node, Op, Value};
-use crate::runtime::{Executor, RuntimeError};
+use engine::{Executor, RuntimeError};
+use network::graph::{Graph, Node, Op, Value};
 
 /// Known values, and operators that may be other than in the graph.
 pub(super) struct Local<'a> {

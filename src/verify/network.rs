@@ -8,9 +8,9 @@ use candle_core::{DType, Tensor};
 use super::decoded::{Part, decoded};
 use super::error::VerifyError;
 use super::recording::{DECODED, Recording};
-use crate::graph::{Array, Graph, Weights};
-use crate::models::{Form, Model, Size};
-use crate::runtime::{Element, Executor, NormStatistics, Parameters, array_tensor};
+use engine::{Element, Executor, NormStatistics, Parameters, array_tensor};
+use network::graph::{Array, Graph, Weights};
+use network::models::{Form, Model, Size};
 
 /// The most elements of an input: five million pixels. The values of all layers are in memory, about a hundred
 /// for every pixel.

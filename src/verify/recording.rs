@@ -13,9 +13,9 @@ use converters::Checkpoint;
 use serde_json::Value as Json;
 
 use super::error::VerifyError;
-use crate::graph::{Array, Graph};
 use crate::identify::array;
-use crate::runtime::to_f64;
+use engine::to_f64;
+use network::graph::{Array, Graph};
 
 /// Names in recordings of values that are decoded from the raw output.
 pub(super) const DECODED: [&str; 5] =

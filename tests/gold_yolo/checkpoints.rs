@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use converters::{Dtype, Tensor};
+use network::models::gold_yolo::{Block, FAMILY, GoldYolo, Head};
+use network::models::{Form, Model, Shapes};
 use port::identify::{IdentifyError, Request, expected_parameters, figures, identify, load};
 use port::mapping::Table;
-use port::models::gold_yolo::{Block, FAMILY, GoldYolo, Head};
-use port::models::{Form, Model, Shapes};
 
 use super::layers::{share, wide};
 use super::support::{gold_yolo_tiny, input, json, reference, taps};
 use super::{decoded, graph, network, networks};
-use port::graph::passes::deploy;
+use network::graph::passes::deploy;
 
 /// Name, type, shape and bytes, sorted by name.
 fn content<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {

@@ -1,10 +1,10 @@
 //! The deploy form: parameters, operations, results.
 
-use port::graph::cost::costs;
-use port::graph::passes::deploy;
-use port::graph::{Graph, Parameter, Role, Weights};
-use port::models::Form;
-use port::models::gold_yolo::Block;
+use network::graph::cost::costs;
+use network::graph::passes::deploy;
+use network::graph::{Graph, Parameter, Role, Weights};
+use network::models::Form;
+use network::models::gold_yolo::Block;
 use serde_json::Value as Json;
 
 use super::support::{input, json, reference, synthetic_weights, taps};

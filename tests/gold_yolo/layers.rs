@@ -5,10 +5,10 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use converters::Checkpoint;
-use port::graph::{Graph, ResizeMode, Weights};
-use port::models::Form;
-use port::models::gold_yolo::GoldYolo;
-use port::runtime::to_f64;
+use engine::to_f64;
+use network::graph::{Graph, ResizeMode, Weights};
+use network::models::Form;
+use network::models::gold_yolo::GoldYolo;
 use serde_json::Value as Json;
 
 use super::support::{gold_yolo_tiny, input, json, reference, synthetic_weights, taps, values};

@@ -12,11 +12,11 @@ mod training;
 use std::collections::HashMap;
 
 use candle_core::Tensor;
-use port::graph::cost::costs;
-use port::graph::{Array, Graph, Op, Role, Weights};
-use port::models::gold_yolo::{Block, GoldYolo, Head};
-use port::models::{Form, Model};
-use port::runtime::to_f64;
+use engine::to_f64;
+use network::graph::cost::costs;
+use network::graph::{Array, Graph, Op, Role, Weights};
+use network::models::gold_yolo::{Block, GoldYolo, Head};
+use network::models::{Form, Model};
 use serde_json::Value as Json;
 use support::{gold_yolo_tiny, json, reference, synthetic};
 

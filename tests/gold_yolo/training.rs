@@ -1,10 +1,10 @@
 //! The network in training form: gradients against finite differences, the outputs that losses take.
 
 use candle_core::{DType, Device, Tensor};
-use port::graph::{Graph, Weights};
-use port::models::gold_yolo::{Expansion, GoldYolo, Head, Stage};
-use port::models::{Form, Model};
-use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
+use engine::{Executor, NormStatistics, Parameters, to_f64};
+use network::graph::{Graph, Weights};
+use network::models::gold_yolo::{Expansion, GoldYolo, Head, Stage};
+use network::models::{Form, Model};
 
 use super::layers::{share, wide};
 use super::support::{gold_yolo_tiny, input, reference, synthetic_weights, taps};

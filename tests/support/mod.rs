@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use converters::{Checkpoint, Dtype};
-use port::graph::{Array, Graph, Weights};
-use port::models::gold_yolo::GoldYolo;
-use port::runtime::{Executor, NormStatistics, Parameters, to_f64};
+use engine::{Executor, NormStatistics, Parameters, to_f64};
+use network::graph::{Array, Graph, Weights};
+use network::models::gold_yolo::GoldYolo;
 
 /// The folder `name` of the reference data beside the repository. Where there is none the test that asks says so
 /// and passes; the project's own continuous integration has the data and may not do without.

@@ -16,7 +16,7 @@ use crate::detect::coco::decimal;
 use crate::detect::{Detector, Labels};
 use crate::eval::{Detections, read_file};
 use crate::identify::{Loaded, Request, load};
-use crate::models::DetectorFacts;
+use network::models::DetectorFacts;
 
 /// How a detector is run, where that is not the family's usual way.
 #[derive(Debug, Clone, PartialEq, Default, Args, Serialize, Deserialize)]

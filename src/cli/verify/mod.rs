@@ -15,14 +15,14 @@ use super::network::find_table;
 use super::size::image_size;
 use super::{Report, Usage};
 use crate::detect::{Placement, preprocess, read_image};
-use crate::graph::Array;
 use crate::identify::{Loaded, Request, load, load_from};
-use crate::models::{Form, Size};
 use crate::report::{count, number};
 use crate::verify::{
     Cause, Layer, Network, Recording, WeightDifference, compare_input, compare_layers, compare_weights,
     diagnose,
 };
+use network::graph::Array;
+use network::models::{Form, Size};
 
 /// Arguments of `port verify`.
 #[derive(Debug, Args)]

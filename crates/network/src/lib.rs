@@ -1,0 +1,10 @@
+//! A network as data.
+//!
+//! [`graph`] holds operators in the order the data flows, their shapes and parameters, and the passes that rewrite
+//! a graph and its weights together. [`models`] are the detectors that are known, each a function that writes its
+//! graph from a configuration. Nothing here runs a network.
+
+#![forbid(unsafe_code)]
+
+pub mod graph;
+pub mod models;
