@@ -15,10 +15,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
 use super::network::find_table;
+use super::outcome::{Report, Usage};
 use super::pictures::pictures;
 use super::size::image_size;
 use super::threads::Threads;
-use super::{Report, Usage};
 use crate::annotations::Id;
 use crate::annotations::results::ResultEntry;
 use crate::detect::coco::{Annotations, decimal, image_ids, result_entry};

@@ -6,7 +6,7 @@ use converters::printable;
 use serde::{Deserialize, Serialize};
 
 use crate::annotations::Id;
-use crate::cli::Usage;
+use crate::cli::outcome::Usage;
 use crate::detect::Labels;
 
 /// A category of the ground truth.

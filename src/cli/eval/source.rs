@@ -6,11 +6,12 @@ use anyhow::Result;
 use clap::Args;
 
 use super::classes::{Categories, Category};
-use super::detector::{DetectorOptions, Job};
+use super::detector::Job;
+use super::options::DetectorOptions;
 use super::pictures::{Picture, named};
 use super::provenance::{DetectorRun, Hashed};
 use crate::annotations::results::ResultEntry;
-use crate::cli::Usage;
+use crate::cli::outcome::Usage;
 use crate::eval::coco::{Settings, chosen_images};
 use crate::eval::{Detection, Detections, GroundTruth, read_file, read_results};
 
