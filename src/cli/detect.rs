@@ -19,13 +19,14 @@ use super::outcome::{Report, Usage};
 use super::pictures::pictures;
 use super::size::image_size;
 use super::threads::Threads;
-use crate::annotations::Id;
-use crate::annotations::results::ResultEntry;
-use crate::detect::coco::{Annotations, decimal, image_ids, result_entry};
-use crate::detect::{Detection, Detector, Error, Labels, draw, read_image};
+use crate::detect::coco::{decimal, image_ids, result_entry};
+use crate::detect::{Annotations, Detection, Detector, Labels, draw};
 use crate::identify::{Loaded, Request, load};
 use crate::report::{Align, Table, count};
 use network::models::Size;
+use vision::annotations::Id;
+use vision::annotations::results::ResultEntry;
+use vision::pictures::{Error, read_image};
 
 /// Arguments of `port detect`.
 #[derive(Debug, Args)]

@@ -5,7 +5,8 @@ use candle_core::Tensor;
 use super::error::VerifyError;
 use super::recording::YOLO;
 use crate::detect::{Decoded, decode, priors};
-use engine::{Element, to_f64};
+use engine::to_f64;
+use network::element::Element;
 use network::models::{Head, Size};
 
 /// Decoded values of every point.

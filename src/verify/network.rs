@@ -8,7 +8,8 @@ use candle_core::{DType, Tensor};
 use super::decoded::{Part, decoded};
 use super::error::VerifyError;
 use super::recording::{DECODED, Recording};
-use engine::{Element, Executor, NormStatistics, Parameters, array_tensor};
+use engine::{Executor, NormStatistics, Parameters, array_tensor};
+use network::element::Element;
 use network::graph::{Array, Graph, Weights};
 use network::models::{Form, Model, Size};
 

@@ -11,12 +11,12 @@ use super::provenance::{Hashed, Provenance, settings_sha256, tool};
 use super::replay::Recorded;
 use super::source::{Detected, DetectorArguments, Source, results as records};
 use super::tables;
-use crate::annotations::Id;
 use crate::cli::outcome::{Report, Usage};
-use crate::eval::coco::{
+use vision::annotations::Id;
+use vision::eval::coco::{
     Evaluation, STATS, Settings, chosen_images, evaluate, iou_thresholds, recall_thresholds,
 };
-use crate::eval::{Rules, read_annotations, read_file};
+use vision::eval::{Rules, read_annotations, read_file};
 
 /// Arguments of `port eval coco`.
 #[derive(Debug, Args)]
@@ -182,7 +182,7 @@ impl CocoOutcome {
 }
 
 fn per_class(evaluation: &Evaluation) -> Json {
-    let class = |class: &crate::eval::coco::ClassCurves| {
+    let class = |class: &vision::eval::coco::ClassCurves| {
         let row = class.row();
         let [ap_small, ap_medium, ap_large] = row.ap_by_size;
         let [ar_small, ar_medium, ar_large] = row.ar_by_size;
@@ -208,7 +208,7 @@ fn per_class(evaluation: &Evaluation) -> Json {
 /// For all areas and the largest limit: precision and scores at every recall, the largest recall, by overlap.
 fn curves(evaluation: &Evaluation) -> Json {
     let ious = iou_thresholds();
-    let class = |class: &crate::eval::coco::ClassCurves| {
+    let class = |class: &vision::eval::coco::ClassCurves| {
         let all = 0..ious.len();
         json!({
             "category_id": class.id.as_ref().map(Id::json),

@@ -8,13 +8,13 @@ use super::classes::{Categories, Class, Matching, matched};
 use super::options::DetectorOptions;
 use super::pictures::{Picture, look};
 use super::provenance::{DetectorRun, Hashed};
-use crate::annotations::Id;
 use crate::cli::size::image_size;
 use crate::detect::coco::decimal;
 use crate::detect::{Detector, Labels};
-use crate::eval::{Detections, read_file};
 use crate::identify::{Loaded, Request, load};
 use network::models::DetectorFacts;
+use vision::annotations::Id;
+use vision::eval::{Detections, read_file};
 
 /// Pictures at a time: more are no faster (docs/performance.md).
 const BATCH: u16 = 4;

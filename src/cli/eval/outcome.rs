@@ -2,9 +2,9 @@
 
 use super::measure::Measure;
 use super::provenance::Provenance;
-use crate::eval::Warning;
-use crate::eval::coco::{Evaluation, Settings};
-use crate::eval::voc::ClassResult;
+use vision::eval::Warning;
+use vision::eval::coco::{Evaluation, Settings};
+use vision::eval::voc::ClassResult;
 
 /// By COCO's metric.
 pub(super) struct CocoOutcome {

@@ -10,11 +10,12 @@ use sha2::{Digest, Sha256};
 
 use super::classes::Class;
 use super::provenance::{hexadecimal, listed, sha256};
-use crate::annotations::Id;
 use crate::cli::detect::progress_bar;
 use crate::detect::coco::decimal;
-use crate::detect::{self, Detector, EXTENSIONS, decode_image};
-use crate::eval::{Detection, Detections, read_file};
+use crate::detect::{self, Detector};
+use vision::annotations::Id;
+use vision::eval::{Detection, Detections, read_file};
+use vision::pictures::{EXTENSIONS, decode_image};
 
 /// A picture to look at.
 pub(super) struct Picture {

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::classes::Matching;
 use super::options::DetectorOptions;
-use crate::annotations::Id;
-use crate::eval::{Error, read_file};
+use vision::annotations::Id;
+use vision::eval::{Error, read_file};
 
 /// Inputs, settings and tool of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

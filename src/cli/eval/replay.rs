@@ -12,8 +12,8 @@ use super::detector::Job;
 use super::provenance::Provenance;
 use super::source::Source;
 use crate::cli::outcome::Report;
-use crate::eval::read_file;
 use crate::report::{Align, Table};
+use vision::eval::read_file;
 
 /// What an earlier run printed, its settings of type `S`.
 pub(super) struct Recorded<S> {

@@ -8,8 +8,8 @@ use converters::printable;
 use super::classes::Matching;
 use super::outcome::CocoOutcome;
 use super::provenance::{DetectorRun, Hashed};
-use crate::eval::coco::{ClassCurves, Evaluation, STATS};
 use crate::report::{Align, Table, count};
+use vision::eval::coco::{ClassCurves, Evaluation, STATS};
 
 pub(super) fn text(outcome: &CocoOutcome) -> Result<String> {
     let CocoOutcome { evaluation, provenance, images } = outcome;

@@ -13,11 +13,11 @@ use super::provenance::{DetectorRun, Hashed, Provenance, settings_sha256, tool};
 use super::replay::Recorded;
 use super::source::{Detected, DetectorArguments, Source};
 use super::voc_tables;
-use crate::annotations::Id;
 use crate::cli::detect::share;
 use crate::cli::outcome::{Report, Usage};
-use crate::eval::voc::{DevkitTruth, Scene, Settings, add_results, evaluate, read_ground_truth};
-use crate::eval::{Detections, Rules, Warning, coco, read_annotations, read_file};
+use vision::annotations::Id;
+use vision::eval::voc::{DevkitTruth, Scene, Settings, add_results, evaluate, read_ground_truth};
+use vision::eval::{Detections, Rules, Warning, coco, read_annotations, read_file};
 
 /// Arguments of `port eval voc`.
 #[derive(Debug, Args)]
