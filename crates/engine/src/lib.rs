@@ -1,8 +1,6 @@
 //! Runs a network, forward and back.
 
 mod cpu;
-
-
 mod error;
 mod lower;
 mod plan;
@@ -15,6 +13,6 @@ pub use cpu::instructions::instructions;
 pub use cpu::peak::peak_flops;
 pub use error::RuntimeError;
 pub use plan::{Plan, Training};
-pub use reference::{Executor, Outputs, Parameters, Run, array_tensor, plain, to_array, to_f64};
+pub use reference::*;
 pub use statistics::NormStatistics;
 pub use store::{Factors, Group, Rule, Store};

@@ -90,12 +90,11 @@ impl Reference {
         let inputs = self.inputs(tools.graph, node, reads)?;
         let result = Place::row_major(0, &node.shape);
         let gradient = array(&result, floats(reads.buffers(), reads.part(inputs.len())?)?, &node.shape);
-        let wanted = Wanted {
-            inputs: targets.iter().map(Option::is_some).collect(),
-            parameters: sums.iter().map(Option::is_some).collect(),
-        };
+        let [inputs_wanted, parameters_wanted] =
+            [targets.iter().map(Option::is_some).collect::<Vec<bool>>(), sums.iter().map(Option::is_some).collect()];
+        let wanted = Wanted { inputs: &inputs_wanted, parameters: &parameters_wanted };
         let parameters = self.parameters(tools)?;
-        let gradients = node::backward(tools.graph, node, &inputs, &parameters, &gradient, &wanted)?;
+        let gradients = node::backward(tools.graph, node, &inputs, &parameters, &gradient, wanted)?;
         for (sum, gradient) in sums.iter().zip(&gradients.parameters) {
             if let (Some(SumTarget { parameter, add }), Some(gradient)) = (sum, gradient) {
                 tools.store.put_gradient(*parameter, &gradient.data, *add)?;

@@ -3,7 +3,7 @@
 use super::Lower;
 use super::backward::Backward;
 use super::elements::copied;
-use super::step::{Reads, Step, Tools, Write, Writes};
+use super::step::{Reads, Step, Target, Tools, Write, Writes};
 use crate::RuntimeError;
 use crate::cpu::elements::planes::{pack, unpack};
 use crate::cpu::grid::Run;
@@ -154,7 +154,7 @@ fn turned(
     let buffer = backward.buffer(count * rows * columns);
     let to = Part { buffer, ..from }.seen_as([1, count * columns, rows]);
     let kernel = Rows::transpose(vec![count, rows, columns], vec![0, 2, 1]);
-    backward.push(value, Write::Rows(kernel), vec![from], to);
+    backward.push(value, Write::Rows(kernel), vec![from], Target { part: to, add: false });
     Ok(to)
 }
 

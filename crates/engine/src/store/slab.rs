@@ -138,8 +138,9 @@ impl Store {
         let Store { layout, values, gradients: slab, .. } = self;
         let value = slot(layout, value)?;
         let numbers = values.floats().get(value.floats.clone()).ok_or_else(|| outside(value))?;
-        let range = |wanted: Option<usize>| {
-            wanted.map_or(Ok(0..0), |parameter| Ok(slot(layout, parameter)?.floats.clone()))
+        let range = |wanted: Option<usize>| match wanted {
+            Some(parameter) => Ok(slot(layout, parameter)?.floats.clone()),
+            None => Ok::<_, RuntimeError>(0..0),
         };
         let ranges = [range(gradients[0])?, range(gradients[1])?];
         let both = slab.floats_mut().get_disjoint_mut(ranges).map_err(|_| outside(value))?;

@@ -1,5 +1,6 @@
 //! Sums of chunks of pixels, and what they come to together.
 
+use crate::cpu::norm::chunks::Chunks;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};

@@ -94,7 +94,7 @@ pub(super) struct Tiles<'a> {
 
 impl Tiles<'_> {
     #[inline(always)]
-    fn run<S: Simd, const PIXELS: usize, const REGISTERS: usize>(self, simd: S, result: &mut [f32]) {
+    pub(super) fn run<S: Simd, const PIXELS: usize, const REGISTERS: usize>(self, simd: S, result: &mut [f32]) {
         let Part { to, first_row, .. } = self.part;
         let rows = result.len().div_ceil(to.row.max(1));
         let count = rows * to.width;
