@@ -98,3 +98,20 @@ impl Instructions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The tests of all kernels with lesser instruction sets than the best, each in a process of its own.
+    #[test]
+    #[cfg_attr(miri, ignore = "starts processes")]
+    fn kernels_equal_their_references_on_every_instruction_set() {
+        if std::env::var_os("PORT_INSTRUCTIONS").is_some() {
+            return;
+        }
+        for instructions in ["portable", "avx2"] {
+            let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
+            let output = tests.arg("cpu::").env("PORT_INSTRUCTIONS", instructions).output().unwrap();
+            assert!(output.status.success(), "{instructions}: {}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+}

@@ -12,17 +12,20 @@
 //!
 //! All of them stand on the same ground: where pixels lie (`grid`), threads (`team`, `split`) and their memory
 //! (`workspaces`, `aligned`), the instruction set (`instructions`, `peak`), and floats in registers (`registers`,
-//! `activation`).
+//! `activation`, `exponential`).
 
+pub(crate) mod activation;
 pub(crate) mod aligned;
 pub(crate) mod convolution;
 pub(crate) mod elements;
+mod exponential;
 pub(crate) mod grid;
 pub(crate) mod instructions;
 pub(crate) mod norm;
 pub(crate) mod peak;
 mod registers;
 pub(crate) mod rows;
+mod split;
 pub(crate) mod team;
 #[cfg(test)]
 mod value;

@@ -13,7 +13,7 @@ use crate::kernels::top_k::TopK;
 use network::graph::{Activation, Conv, DeformConv, Op, Pool, ResizeMode};
 
 /// Numbers without pattern in [-1, 1), the same in every run.
-pub(super) fn numbers(count: usize, seed: u64) -> Vec<f64> {
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;

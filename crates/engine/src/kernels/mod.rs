@@ -15,4 +15,4 @@ pub(super) mod softmax;
 pub(super) mod top_k;
 
 #[cfg(test)]
-mod finite_differences;
+pub(super) mod finite_differences;

@@ -23,7 +23,7 @@ use self::step::{Reference, Step, Tools};
 use self::supply::Supply;
 use super::RuntimeError;
 use crate::cpu::aligned::Aligned;
-use crate::cpu::elements::elementwise::from_planes;
+use crate::cpu::elements::planes::from_planes;
 use crate::cpu::team::Team;
 use crate::cpu::workspaces::Workspaces;
 use network::graph::{Graph, Weights};

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::cpu::convolution::dense::packed::{Dense, Layout};
-use crate::cpu::convolution::winograd::stored::{Tiling, Winograd};
+use crate::cpu::convolution::winograd::packed::Winograd;
+use crate::cpu::convolution::winograd::tiling::Tiling;
 use network::graph::{Node, ParameterId};
 
 /// Packed weights, which plans of one network for several input shapes share.

@@ -1,6 +1,6 @@
 //! Where values lie while a plan runs.
 
-use crate::cpu::elements::elementwise::to_planes;
+use crate::cpu::elements::planes::to_planes;
 use crate::cpu::grid::{Grid, Run, runs};
 
 /// What the axes of a value are.

@@ -6,17 +6,22 @@ use candle_core::{Device, Tensor};
 
 use crate::cpu::aligned::Aligned;
 use crate::cpu::convolution::deformable::Samples;
-use crate::cpu::convolution::dense::packed::{Dense, Epilogue};
+use crate::cpu::convolution::dense::packed::Dense;
 use crate::cpu::convolution::depthwise::packed::Depthwise;
-use crate::cpu::convolution::winograd::stored::Winograd;
-use crate::cpu::elements::elementwise::{Operand, combine, copy, from_planes, interleave, unpack, weigh};
+use crate::cpu::convolution::epilogue::Epilogue;
+use crate::cpu::convolution::winograd::packed::Winograd;
+use crate::cpu::elements::channels::{copy, interleave};
+use crate::cpu::elements::combine::{Operand, combine, weigh};
+use crate::cpu::elements::planes::{from_planes, unpack};
 use crate::cpu::grid::{Grid, Run};
 use crate::cpu::norm::group::{Groups, normalise, row_moments};
 use crate::cpu::rows::axis::{Along, Axis};
 use crate::cpu::rows::product::product;
 use crate::cpu::rows::transpose::Transpose;
 use crate::cpu::team::Team;
-use crate::cpu::windows::resample::{Channels, max_pool, resample};
+use crate::cpu::windows::max_pool::max_pool;
+use crate::cpu::windows::resample::resample;
+use crate::cpu::windows::window::Channels;
 use crate::cpu::workspaces::Workspaces;
 use crate::kernels::resample::Resample;
 use crate::parameters::Parameters;
@@ -137,7 +142,7 @@ pub(super) enum Kernel {
     /// Axes of a row-major buffer in another order.
     Transpose {
         from: usize,
-        order: Order,
+        order: Transpose,
     },
     /// Matrix products of row-major buffers.
     Product {

@@ -1,12 +1,13 @@
 //! Dense convolutions with weights that change, by the kernels that are fastest for their shapes.
 
 use crate::cpu::aligned::Aligned;
-use crate::cpu::convolution::dense::packed::Epilogue;
-use crate::cpu::convolution::dense::stored::{Products, Source};
+use crate::cpu::convolution::dense::stored::Products;
+use crate::cpu::convolution::epilogue::Epilogue;
 use crate::cpu::convolution::winograd::gradient::WinogradGradient;
-use crate::cpu::convolution::winograd::stored::{Tiling, WinogradProducts, pays};
+use crate::cpu::convolution::winograd::stored::WinogradProducts;
+use crate::cpu::convolution::winograd::tiling::{Tiling, pays};
 use crate::cpu::convolution::winograd::weights::transform;
-use crate::cpu::grid::Grid;
+use crate::cpu::grid::{Grid, Source};
 use crate::cpu::team::Team;
 use crate::cpu::workspaces::Workspaces;
 use network::graph::Conv;

@@ -29,7 +29,7 @@ use self::place::Place;
 use self::reference::Reference;
 use self::step::{Kernel, State, Step};
 use super::{NormStatistics, RuntimeError};
-use crate::cpu::elements::elementwise::from_planes;
+use crate::cpu::elements::planes::from_planes;
 use crate::cpu::team::Team;
 use network::graph::{Array, Graph, Parameter, Role, Weights};
 

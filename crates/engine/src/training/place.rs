@@ -1,6 +1,6 @@
 //! Where values and gradients lie.
 
-use crate::cpu::elements::elementwise::to_planes;
+use crate::cpu::elements::planes::to_planes;
 use crate::cpu::grid::Grid;
 
 /// Order of a value's numbers.

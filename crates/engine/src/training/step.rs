@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use crate::RuntimeError;
 use crate::cpu::aligned::Aligned;
-use crate::cpu::convolution::dense::stored::Source;
 use crate::cpu::convolution::depthwise::stored::Channelwise;
-use crate::cpu::elements::elementwise::unpack;
-use crate::cpu::elements::functions::{Function, channel_sums, deal, dot, each, pack, pixel_dots};
+use crate::cpu::elements::channels::shuffle;
+use crate::cpu::elements::functions::{Function, apply};
+use crate::cpu::elements::planes::{pack, unpack};
+use crate::cpu::elements::sums::{channel_sums, dot, pixel_dots};
+use crate::cpu::grid::Source;
 use crate::cpu::norm::normalisation::Normalisation;
 use crate::cpu::rows::axis::{Along, Axis};
 use crate::cpu::rows::product::product;
 use crate::cpu::rows::transpose::Transpose;
 use crate::cpu::team::Team;
-use crate::cpu::windows::max_pool::max_pool_gradient;
-use crate::cpu::windows::resample::{Channels, max_pool, resample};
+use crate::cpu::windows::max_pool::{max_pool, max_pool_gradient};
+use crate::cpu::windows::resample::resample;
+use crate::cpu::windows::window::Channels;
 use crate::kernels::resample::Resample;
 use crate::training::convolution::{Convolution, Scratch};
 use crate::training::learned::Learned;
@@ -96,17 +99,17 @@ pub(super) enum Kernel {
     },
     Each(Function),
     /// Channels in another order.
-    Deal(Vec<usize>),
+    ChannelShuffle(Vec<usize>),
     /// Times a parameter of one number.
     Scale(usize),
     /// Operands: the input, and the gradient of the result.
-    ScaleFactor(Sum),
+    ScaleGradient(Sum),
     /// Row-major numbers of the only operand, or of channels.
     Unpack,
     /// Channels of row-major numbers.
     Pack,
     /// Axes in another order.
-    Order(Order),
+    Transpose(Transpose),
     Along {
         along: Along,
         axis: Axis,
@@ -149,11 +152,11 @@ impl Kernel {
             Kernel::NormSums { .. } => "norm, gradient of the parameters",
             Kernel::NormInput { .. } => "norm, gradient of the input",
             Kernel::Each(_) | Kernel::PixelDots => "elements",
-            Kernel::Unpack | Kernel::Pack | Kernel::Order(_) => "reorder",
+            Kernel::Unpack | Kernel::Pack | Kernel::Transpose(_) => "reorder",
             Kernel::Along { .. } | Kernel::AlongInput { .. } => "along an axis",
             Kernel::Product { .. } => "matrix product",
-            Kernel::Deal(_) => "channel shuffle",
-            Kernel::Scale(_) | Kernel::ScaleFactor(_) => "scale",
+            Kernel::ChannelShuffle(_) => "channel shuffle",
+            Kernel::Scale(_) | Kernel::ScaleGradient(_) => "scale",
             Kernel::MaxPool(_) | Kernel::MaxPoolInput(_) => "max pool",
             Kernel::Resample(_) => "resample",
             Kernel::Reference | Kernel::ReferenceGradient { .. } => "reference executor",
@@ -169,7 +172,7 @@ impl Kernel {
                 | Kernel::Normalise { .. }
                 | Kernel::Reference
                 | Kernel::Unpack
-                | Kernel::Order(_)
+                | Kernel::Transpose(_)
                 | Kernel::Along { .. }
                 | Kernel::AlongInput { .. }
                 | Kernel::Product { .. }
@@ -258,19 +261,19 @@ impl Step {
                 }
             }
             Kernel::Each(function) => {
-                each(team, *function, sources, (result, to, channel), channels, add);
+                apply(team, *function, sources, (result, to, channel), channels, add);
             }
             Kernel::Scale(factor) => {
                 let factor = values(*factor).first().copied().unwrap_or_default();
-                each(team, Function::Scaled(factor), sources, (result, to, channel), channels, add);
+                apply(team, Function::Scaled(factor), sources, (result, to, channel), channels, add);
             }
-            Kernel::Deal(order) => deal(team, order, first, (result, to, channel), add),
+            Kernel::ChannelShuffle(order) => shuffle(team, order, first, (result, to, channel), add),
             Kernel::Unpack => {
                 let positions = first.2..first.2 + self.operands.first().map_or(0, |own| own.channels);
                 unpack(team, first.0, first.1, positions, (result, to));
             }
             Kernel::Pack => pack(team, first.0, (result, to, channel), channels, add),
-            Kernel::Order(order) => order.run(team, first.0, (result, to)),
+            Kernel::Transpose(order) => order.run(team, first.0, (result, to)),
             Kernel::Along { along, axis } => along.run(team, first.0, *axis, (result, to)),
             Kernel::AlongInput { along, axis } => {
                 along.gradient(team, sources.map(|(floats, ..)| floats), *axis, (result, to));
@@ -313,7 +316,7 @@ impl Step {
             Kernel::Bias(sum) => with_gradient(learned, *sum, |gradient| {
                 channel_sums(team, first, gradient, sum.add);
             }),
-            Kernel::ScaleFactor(sum) => {
+            Kernel::ScaleGradient(sum) => {
                 let channels = self.operands.first().map_or(0, |place| place.channels);
                 let product = dot(sources, channels) as f32;
                 with_gradient(learned, *sum, |gradient| {

@@ -2,9 +2,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::cpu::grid::Grid;
+use crate::cpu::grid::{Grid, Source};
 use crate::cpu::instructions::Instructions;
-use crate::cpu::norm::group::Source;
 use crate::cpu::team::Team;
 use network::graph::DeformConv;
 

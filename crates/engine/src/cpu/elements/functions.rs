@@ -1,13 +1,13 @@
-//! Steps of training that work element by element or channel by channel, written or added to what is there.
+//! Functions of the elements of one operand or two, written or added to what is there.
 
 use pulp::{Simd, WithSimd};
 
-use super::slope::descend;
-use crate::cpu::convolution::dense::stored::Source;
-use crate::cpu::grid::Grid;
+use super::pixel::channels_of;
+use crate::cpu::activation::{activated, activation_gradient};
+use crate::cpu::grid::{Grid, Source};
 use crate::cpu::instructions::Instructions;
-use crate::cpu::registers::{activated, load, store};
-use crate::cpu::team::{Parts, Team};
+use crate::cpu::registers::{load, store};
+use crate::cpu::team::Team;
 use network::graph::Activation;
 
 /// What is made of an element of one operand, or of two.
@@ -22,11 +22,11 @@ pub(crate) enum Function {
     Scaled(f32),
     Activated(Activation),
     /// The second, a gradient, times the derivative at the first.
-    Descended(Activation),
+    ActivationGradient(Activation),
 }
 
 /// Writes a function of channels, or adds it to what is there.
-pub(crate) fn each(
+pub(crate) fn apply(
     team: &Team,
     function: Function,
     operands: [Source<'_>; 2],
@@ -36,7 +36,7 @@ pub(crate) fn each(
 ) {
     to.split_rows(team, result, 4 * channels, |image, first_row, result| {
         let rows = Rows { image, first_row, to, channel, channels, add };
-        Instructions::get().run(Each { function, operands, rows, result });
+        Instructions::get().run(Apply { function, operands, rows, result });
     });
 }
 
@@ -51,19 +51,19 @@ struct Rows {
     add: bool,
 }
 
-struct Each<'a, 'r> {
+struct Apply<'a, 'r> {
     function: Function,
     operands: [Source<'a>; 2],
     rows: Rows,
     result: &'r mut [f32],
 }
 
-impl WithSimd for Each<'_, '_> {
+impl WithSimd for Apply<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Each { function, operands: [left, right], rows, result } = self;
+        let Apply { function, operands: [left, right], rows, result } = self;
         let Rows { image, first_row, to, channel, channels, add } = rows;
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
@@ -87,7 +87,9 @@ impl WithSimd for Each<'_, '_> {
                         }
                         Function::Scaled(factor) => simd.mul_f32s(a, simd.splat_f32s(factor)),
                         Function::Activated(activation) => activated(simd, Some(activation), a),
-                        Function::Descended(activation) => descend(simd, Some(activation), a, b),
+                        Function::ActivationGradient(activation) => {
+                            activation_gradient(simd, Some(activation), a, b)
+                        }
                     };
                     if add {
                         let [there] = load::<S, 1>(simd, target);
@@ -100,150 +102,11 @@ impl WithSimd for Each<'_, '_> {
     }
 }
 
-/// The channels of a pixel.
-#[inline(always)]
-fn channels_of<'a>(
-    (floats, grid, first): Source<'a>,
-    (image, [y, x]): (usize, [usize; 2]),
-    channels: usize,
-) -> &'a [f32] {
-    let at = grid.at(image, y, x) + first;
-    floats.get(at..at + channels).unwrap_or_default()
-}
-
-/// Writes into a channel the sums of the products of two operands' channels, pixel by pixel, or adds them.
-pub(crate) fn pixel_dots(
-    team: &Team,
-    [left, right]: [Source<'_>; 2],
-    channels: usize,
-    (result, to, channel): (&mut [f32], Grid, usize),
-    add: bool,
-) {
-    to.split_rows(team, result, 2 * channels, |image, first_row, result| {
-        for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
-            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
-                let pixel = (image, [first_row + row, column]);
-                let pairs =
-                    channels_of(left, pixel, channels).iter().zip(channels_of(right, pixel, channels));
-                let sum: f32 = pairs.map(|(a, b)| a * b).sum();
-                if let Some(slot) = record.get_mut(channel) {
-                    *slot = if add { *slot + sum } else { sum };
-                }
-            }
-        }
-    });
-}
-
-/// Writes planes `[N, C, H, W]` as channels of pixels, or adds them to what is there.
-pub(crate) fn pack(
-    team: &Team,
-    planes: &[f32],
-    (result, to, channel): (&mut [f32], Grid, usize),
-    channels: usize,
-    add: bool,
-) {
-    to.split_rows(team, result, 8 * channels, |image, first_row, result| {
-        for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
-            for index in 0..channels {
-                let start = (image * channels + index) * to.pixels() + (first_row + row) * to.width;
-                let source = planes.get(start..start + to.width).unwrap_or_default();
-                let slots = records.iter_mut().skip(channel + index).step_by(to.record.max(1));
-                slots.zip(source).for_each(|(slot, value)| *slot = if add { *slot + value } else { *value });
-            }
-        }
-    });
-}
-
-/// Writes channels in another order, or adds them to what is there: channel c is that at `order[c]`.
-pub(crate) fn deal(
-    team: &Team,
-    order: &[usize],
-    (x, from, first): Source<'_>,
-    (result, to, channel): (&mut [f32], Grid, usize),
-    add: bool,
-) {
-    to.split_rows(team, result, 8 * order.len(), |image, first_row, result| {
-        for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
-            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
-                let at = from.at(image, first_row + row, column) + first;
-                let source = x.get(at..at + order.len()).unwrap_or_default();
-                let target = record.get_mut(channel..channel + order.len()).unwrap_or_default();
-                for (slot, position) in target.iter_mut().zip(order) {
-                    let value = source.get(*position).copied().unwrap_or_default();
-                    *slot = if add { *slot + value } else { value };
-                }
-            }
-        }
-    });
-}
-
-/// Writes the sum of every channel over all pixels, or adds it to what is there.
-pub(crate) fn channel_sums(team: &Team, source: Source<'_>, sums: &mut [f32], add: bool) {
-    const CHANNELS: usize = 16;
-    let parts = Parts::new(0, 1, [sums.len(); 2], CHANNELS);
-    team.each_part(sums, parts, |part, sums| {
-        Instructions::get().run(ChannelSums { source, start: part * CHANNELS, sums, add });
-    });
-}
-
-struct ChannelSums<'a, 'r> {
-    source: Source<'a>,
-    start: usize,
-    sums: &'r mut [f32],
-    add: bool,
-}
-
-impl WithSimd for ChannelSums<'_, '_> {
-    type Output = ();
-
-    /// Rows are summed up on their own, for the sake of precision.
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let ChannelSums { source: (x, from, first), start, sums, add } = self;
-        let channel = first + start;
-        for (block, sums) in sums.chunks_mut(S::F32_LANES).enumerate() {
-            let mut total = simd.splat_f32s(0.0);
-            for image in 0..from.images {
-                for row in 0..from.height {
-                    let mut sum = simd.splat_f32s(0.0);
-                    for column in 0..from.width {
-                        let at = from.at(image, row, column) + channel + block * S::F32_LANES;
-                        let [value] = load::<S, 1>(simd, x.get(at..at + sums.len()).unwrap_or_default());
-                        sum = simd.add_f32s(sum, value);
-                    }
-                    total = simd.add_f32s(total, sum);
-                }
-            }
-            if add {
-                let [there] = load::<S, 1>(simd, sums);
-                total = simd.add_f32s(total, there);
-            }
-            store(simd, &[total], None, sums);
-        }
-    }
-}
-
-/// Sum of the products of two operands of `channels`.
-pub(crate) fn dot([left, right]: [Source<'_>; 2], channels: usize) -> f64 {
-    let (_, grid, _) = left;
-    let record = |(floats, grid, first): Source<'_>, image: usize, pixel: usize| {
-        let at = grid.nth(image, pixel) + first;
-        at..(at + channels).min(floats.len())
-    };
-    let mut sum = 0.0;
-    for image in 0..grid.images {
-        for pixel in 0..grid.pixels() {
-            let [a, b] = [left, right].map(|own| own.0.get(record(own, image, pixel)).unwrap_or_default());
-            sum += a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-        }
-    }
-    sum
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::value::{Value, assert_near};
+    use crate::cpu::elements::sums::pixel_dots;
+    use crate::cpu::value::Value;
     use crate::kernel::Kernel;
 
     const SHAPE: [usize; 4] = [2, if cfg!(miri) { 5 } else { 19 }, 3, 5];
@@ -261,7 +124,7 @@ mod tests {
             let mut result = Value::among_others(SHAPE, 3);
             let before = result.clone();
             let sources = [left.source(), right.source()];
-            Team::gather(|team| each(team, function, sources, result.target(), SHAPE[1], add));
+            Team::gather(|team| apply(team, function, sources, result.target(), SHAPE[1], add));
             result.assert_holds(&if add { before.plus(expected) } else { expected.to_vec() });
         }
     }
@@ -288,7 +151,7 @@ mod tests {
         for activation in activations {
             check(Function::Activated(activation), &activation.forward([left.view()]).0);
             let [expected] = activation.backward([left.view()], left.view(), right.view(), [true]);
-            check(Function::Descended(activation), &expected.unwrap());
+            check(Function::ActivationGradient(activation), &expected.unwrap());
         }
     }
 
@@ -302,28 +165,10 @@ mod tests {
             let gradient = Value::packed(x.shape, 2);
             let mut result = Value::packed(x.shape, 3);
             let sources = [x.source(), gradient.source()];
-            let function = Function::Descended(activation);
-            Team::gather(|team| each(team, function, sources, result.target(), 20, false));
+            let function = Function::ActivationGradient(activation);
+            Team::gather(|team| apply(team, function, sources, result.target(), 20, false));
             let [expected] = activation.backward([x.view()], x.view(), gradient.view(), [true]);
             result.assert_holds(&expected.unwrap());
-        }
-    }
-
-    #[test]
-    fn channels_are_dealt_out() {
-        let [x, _] = operands();
-        let order: Vec<usize> = (0..SHAPE[1]).map(|channel| channel * 7 % SHAPE[1]).collect();
-        let expected: Vec<f64> = (0..2 * SHAPE[1])
-            .flat_map(|plane| {
-                let from = plane / SHAPE[1] * SHAPE[1] + order[plane % SHAPE[1]];
-                x.planes[from * 15..][..15].to_vec()
-            })
-            .collect();
-        for add in [false, true] {
-            let mut result = Value::among_others(SHAPE, 3);
-            let before = result.clone();
-            Team::gather(|team| deal(team, &order, x.source(), result.target(), add));
-            result.assert_holds(&if add { before.plus(&expected) } else { expected.clone() });
         }
     }
 
@@ -345,39 +190,11 @@ mod tests {
             let before = [result.clone(), pixels.clone()];
             let sources = [left.source(), right.source()];
             Team::gather(|team| {
-                each(team, Function::ProductByPixel, sources, result.target(), SHAPE[1], add);
+                apply(team, Function::ProductByPixel, sources, result.target(), SHAPE[1], add);
                 pixel_dots(team, sources, SHAPE[1], pixels.target(), add);
             });
             result.assert_holds(&if add { before[0].plus(&expected) } else { expected.clone() });
             pixels.assert_holds(&if add { before[1].plus(&sums) } else { sums.clone() });
         }
-    }
-
-    #[test]
-    fn planes_become_channels() {
-        let given = Value::packed(SHAPE, 1);
-        let planes: Vec<f32> = given.planes.iter().map(|number| *number as f32).collect();
-        for add in [false, true] {
-            let mut result = Value::among_others(SHAPE, 3);
-            let before = result.clone();
-            Team::gather(|team| pack(team, &planes, result.target(), SHAPE[1], add));
-            result.assert_holds(&if add { before.plus(&given.planes) } else { given.planes.clone() });
-        }
-    }
-
-    #[test]
-    fn channels_and_products_are_summed_up() {
-        let [left, right] = operands();
-        let planes = || left.planes.chunks(15).map(|plane| plane.iter().sum::<f64>());
-        let expected: Vec<f64> =
-            planes().zip(planes().skip(SHAPE[1])).map(|(first, second)| first + second).collect();
-        let mut sums = vec![f32::NAN; SHAPE[1]];
-        for (add, factor) in [(false, 1.0), (true, 2.0)] {
-            Team::gather(|team| channel_sums(team, left.source(), &mut sums, add));
-            assert_near(&sums, &expected.iter().map(|sum| factor * sum).collect::<Vec<_>>());
-        }
-        let product: f64 = left.planes.iter().zip(&right.planes).map(|(a, b)| a * b).sum();
-        let found = dot([left.source(), right.source()], SHAPE[1]);
-        assert!((found - product).abs() < 1e-12 * product.abs(), "{found} instead of {product}");
     }
 }

@@ -1,10 +1,10 @@
 //! The way back.
 
+use super::chunks::{Chunks, image};
 use super::normalisation::{Normalisation, Together, put};
-use super::passes::{Descend, Rows};
-use super::sums::{Chunks, GradientSums, image, total};
-use crate::cpu::convolution::dense::stored::Source;
-use crate::cpu::grid::Grid;
+use super::passes::{ApplyGradient, Rows};
+use super::sums::{GradientSums, total};
+use crate::cpu::grid::{Grid, Source};
 use crate::cpu::instructions::Instructions;
 use crate::cpu::team::{Parts, Team};
 
@@ -90,7 +90,7 @@ impl Normalisation {
     ) {
         to.split_rows(team, result, 12 * self.channels, |image, first_row, result| {
             let rows = Rows { own: self, source, to, channel, image, first_row };
-            Instructions::get().run(Descend { rows, gradient, add, result });
+            Instructions::get().run(ApplyGradient { rows, gradient, add, result });
         });
     }
 }

@@ -3,25 +3,24 @@
 use pulp::{Simd, WithSimd};
 
 use super::normalisation::{Normalisation, part};
-use crate::cpu::convolution::dense::stored::Source;
-use crate::cpu::elements::slope::descend;
-use crate::cpu::grid::Grid;
+use crate::cpu::activation::activation_gradient;
+use crate::cpu::grid::{Grid, Source};
 use crate::cpu::registers::{load, store};
 
 /// Some rows of a result.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows<'a> {
-    pub(crate) own: &'a Normalisation,
-    pub(crate) source: Source<'a>,
-    pub(crate) to: Grid,
-    pub(crate) channel: usize,
-    pub(crate) image: usize,
-    pub(crate) first_row: usize,
+pub(super) struct Rows<'a> {
+    pub(super) own: &'a Normalisation,
+    pub(super) source: Source<'a>,
+    pub(super) to: Grid,
+    pub(super) channel: usize,
+    pub(super) image: usize,
+    pub(super) first_row: usize,
 }
 
-pub(crate) struct Apply<'a, 'r> {
-    pub(crate) rows: Rows<'a>,
-    pub(crate) result: &'r mut [f32],
+pub(super) struct Apply<'a, 'r> {
+    pub(super) rows: Rows<'a>,
+    pub(super) result: &'r mut [f32],
 }
 
 impl WithSimd for Apply<'_, '_> {
@@ -47,19 +46,19 @@ impl WithSimd for Apply<'_, '_> {
     }
 }
 
-pub(crate) struct Descend<'a, 'r> {
-    pub(crate) rows: Rows<'a>,
-    pub(crate) gradient: Source<'a>,
-    pub(crate) add: bool,
-    pub(crate) result: &'r mut [f32],
+pub(super) struct ApplyGradient<'a, 'r> {
+    pub(super) rows: Rows<'a>,
+    pub(super) gradient: Source<'a>,
+    pub(super) add: bool,
+    pub(super) result: &'r mut [f32],
 }
 
-impl WithSimd for Descend<'_, '_> {
+impl WithSimd for ApplyGradient<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Descend { rows, gradient: (g, grid, start), add, result } = self;
+        let ApplyGradient { rows, gradient: (g, grid, start), add, result } = self;
         let Rows { own, source: (x, from, first), to, channel, image, first_row } = rows;
         let Some(factors) = own.factors(image) else { return };
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
@@ -73,7 +72,8 @@ impl WithSimd for Descend<'_, '_> {
                     let ([x], [g], [mean]) = (of(pixel), of(gradient), of(&factors.mean));
                     let ([factor], [shift]) = (of(&factors.factor), of(&factors.shift));
                     let ([slope], [offset]) = (of(&factors.slope), of(&factors.offset));
-                    let g = descend(simd, own.activation, simd.mul_add_e_f32s(x, factor, shift), g);
+                    let g =
+                        activation_gradient(simd, own.activation, simd.mul_add_e_f32s(x, factor, shift), g);
                     let sum = simd.mul_add_e_f32s(slope, simd.sub_f32s(x, mean), offset);
                     let mut sum = simd.mul_add_e_f32s(factor, g, sum);
                     if add {

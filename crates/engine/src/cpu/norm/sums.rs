@@ -4,55 +4,21 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
+use super::chunks::Chunks;
 use super::normalisation::{Normalisation, part};
-use crate::cpu::convolution::dense::stored::Source;
-use crate::cpu::elements::slope::descend;
+use crate::cpu::activation::activation_gradient;
+use crate::cpu::grid::Source;
 use crate::cpu::registers::{load, store};
 
-/// Floats of a chunk, about.
-const CHUNK: usize = 8192;
-
-/// Chunks of an image's pixels.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Chunks {
-    images: usize,
-    pub(crate) pixels: usize,
-    in_chunk: usize,
-}
-
-impl Chunks {
-    pub(crate) fn new(images: usize, pixels: usize, channels: usize) -> Chunks {
-        Chunks { images, pixels, in_chunk: (CHUNK / channels.max(1)).clamp(1, pixels.max(1)) }
-    }
-
-    pub(crate) fn per_image(&self) -> usize {
-        self.pixels.div_ceil(self.in_chunk)
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.images * self.per_image()
-    }
-
-    pub(crate) fn range(&self, chunk: usize) -> (usize, Range<usize>) {
-        let start = chunk % self.per_image() * self.in_chunk;
-        (chunk / self.per_image(), start..(start + self.in_chunk).min(self.pixels))
-    }
-}
-
-/// Chunks of an image.
-pub(crate) fn image(chunks: Chunks, image: usize) -> Range<usize> {
-    image * chunks.per_image()..(image + 1) * chunks.per_image()
-}
-
 /// Both sums of a channel over chunks.
-pub(crate) fn total(sums: &[f32], channels: usize, chunks: Range<usize>, channel: usize) -> [f64; 2] {
+pub(super) fn total(sums: &[f32], channels: usize, chunks: Range<usize>, channel: usize) -> [f64; 2] {
     let of = |at: usize| f64::from(sums.get(at).copied().unwrap_or_default());
     let pair = |chunk: usize| [of(2 * chunk * channels + channel), of((2 * chunk + 1) * channels + channel)];
     chunks.map(pair).fold([0.0; 2], |sums, pair| [sums[0] + pair[0], sums[1] + pair[1]])
 }
 
 /// Mean and variance of some channels over some chunks, from those of each.
-pub(crate) fn joined(
+pub(super) fn joined(
     sums: &[f32],
     channels: usize,
     own: Range<usize>,
@@ -79,11 +45,11 @@ pub(crate) fn joined(
 /// Registers of channels that are summed up at once.
 const REGISTERS: usize = 4;
 
-pub(crate) struct Moments<'a, 'r> {
-    pub(crate) source: Source<'a>,
-    pub(crate) chunk: (usize, Range<usize>),
-    pub(crate) channels: usize,
-    pub(crate) sums: &'r mut [f32],
+pub(super) struct Moments<'a, 'r> {
+    pub(super) source: Source<'a>,
+    pub(super) chunk: (usize, Range<usize>),
+    pub(super) channels: usize,
+    pub(super) sums: &'r mut [f32],
 }
 
 impl WithSimd for Moments<'_, '_> {
@@ -125,12 +91,12 @@ impl WithSimd for Moments<'_, '_> {
     }
 }
 
-pub(crate) struct GradientSums<'a, 'r> {
-    pub(crate) own: &'a Normalisation,
-    pub(crate) source: Source<'a>,
-    pub(crate) gradient: Source<'a>,
-    pub(crate) chunk: (usize, Range<usize>),
-    pub(crate) sums: &'r mut [f32],
+pub(super) struct GradientSums<'a, 'r> {
+    pub(super) own: &'a Normalisation,
+    pub(super) source: Source<'a>,
+    pub(super) gradient: Source<'a>,
+    pub(super) chunk: (usize, Range<usize>),
+    pub(super) sums: &'r mut [f32],
 }
 
 impl WithSimd for GradientSums<'_, '_> {
@@ -163,7 +129,12 @@ impl WithSimd for GradientSums<'_, '_> {
                     };
                     let (Some(factor), Some(shift)) = (factor.get(at), shift.get(at)) else { continue };
                     let (Some(sum), Some(product)) = (sum.get_mut(at), product.get_mut(at)) else { continue };
-                    let g = descend(simd, own.activation, simd.mul_add_e_f32s(*x, *factor, *shift), *g);
+                    let g = activation_gradient(
+                        simd,
+                        own.activation,
+                        simd.mul_add_e_f32s(*x, *factor, *shift),
+                        *g,
+                    );
                     *sum = simd.add_f32s(*sum, g);
                     *product = simd.mul_add_e_f32s(g, simd.sub_f32s(*x, *mean), *product);
                 }
@@ -171,22 +142,5 @@ impl WithSimd for GradientSums<'_, '_> {
             store(simd, &sum, None, plain);
             store(simd, &product, None, products);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_cover_every_pixel_once() {
-        let chunks = Chunks::new(2, 100, 1000);
-        let all: Vec<(usize, usize)> = (0..chunks.count())
-            .flat_map(|chunk| {
-                let (image, pixels) = chunks.range(chunk);
-                pixels.map(move |pixel| (image, pixel))
-            })
-            .collect();
-        assert_eq!(all, (0..200).map(|at| (at / 100, at % 100)).collect::<Vec<_>>());
     }
 }

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::cpu::elements::elementwise::exp;
+use crate::cpu::exponential::exp;
 use crate::cpu::grid::Grid;
 use crate::cpu::instructions::Instructions;
 use crate::cpu::team::Team;

@@ -1,14 +1,52 @@
-//! The gradient of max pooling.
+//! Max pooling and its gradient.
 
 use pulp::{Simd, WithSimd};
 
-use crate::cpu::convolution::dense::stored::Source;
-use crate::cpu::grid::Grid;
+use super::window::{Channels, Picture, Window, each_window};
+use crate::cpu::grid::{Grid, Source};
 use crate::cpu::instructions::Instructions;
 use crate::cpu::registers::{load, store};
 use crate::cpu::team::{Parts, Team};
 use crate::kernels::pool::window;
 use network::graph::Pool;
+
+/// The largest value of each window, NaN if there is one.
+pub(crate) fn max_pool(
+    team: &Team,
+    pool: &Pool,
+    (x, from): (&[f32], Grid),
+    (result, to): (&mut [f32], Grid),
+    channels: Channels,
+) {
+    let operations = pool.kernel.iter().product();
+    each_window(team, Largest(pool), operations, (x, from), (result, to), channels);
+}
+
+#[derive(Clone, Copy)]
+struct Largest<'a>(&'a Pool);
+
+impl Window for Largest<'_> {
+    #[inline(always)]
+    fn value<S: Simd, const REGISTERS: usize>(
+        self,
+        simd: S,
+        [row, column]: [usize; 2],
+        source: Picture<'_>,
+    ) -> [S::f32s; REGISTERS] {
+        let Pool { kernel, stride, padding, .. } = self.0;
+        let mut largest = [simd.splat_f32s(f32::NEG_INFINITY); REGISTERS];
+        for y in window(row, stride[0], padding[0], kernel[0], source.from.height) {
+            for x in window(column, stride[1], padding[1], kernel[1], source.from.width) {
+                let values: [S::f32s; REGISTERS] = source.load(simd, [y, x]);
+                for (largest, value) in largest.iter_mut().zip(values) {
+                    let larger = simd.select_f32s(simd.less_than_f32s(*largest, value), value, *largest);
+                    *largest = simd.select_f32s(simd.equal_f32s(value, value), larger, value);
+                }
+            }
+        }
+        largest
+    }
+}
 
 /// Adds the gradient of each window's largest value to its place: the first of equals, as in PyTorch.
 pub(crate) fn max_pool_gradient(
@@ -100,8 +138,43 @@ impl WithSimd for Scatter<'_, '_> {
 mod tests {
     use super::*;
     use crate::cpu::value::Value;
+    use crate::cpu::windows::window::result;
     use crate::kernel::{Kernel, View};
     use crate::kernels::pool::MaxPool;
+
+    const CHANNELS: usize = if cfg!(miri) { 5 } else { 19 };
+
+    #[test]
+    fn largest_values_equal_the_reference() {
+        let pools = [
+            Pool::new(3, 2, 1),
+            Pool::new(5, 1, 2),
+            Pool { ceil: true, ..Pool::new(2, 2, 0) },
+            Pool { kernel: [3, 2], stride: [1, 3], ..Pool::new(2, 2, 1) },
+        ];
+        let x = Value::among_others([2, CHANNELS, 7, 10], 1);
+        for pool in pools {
+            let (expected, shape) = MaxPool(pool).forward([x.view()]);
+            result(&x, &shape, |team, x, to, channels| max_pool(team, &pool, x, to, channels))
+                .assert_holds(&expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_counts_as_the_largest() {
+        let pool = Pool::new(3, 2, 1);
+        let rare = |number: f64| if number > 0.9 { f64::NAN } else { number };
+        let x = Value::among_others([1, 5, 6, 7], 1).map(rare);
+        let (expected, shape) = MaxPool(pool).forward([x.view()]);
+        let found = result(&x, &shape, |team, x, to, channels| max_pool(team, &pool, x, to, channels));
+        let is_none = |index: usize| {
+            let at = found.grid.nth(0, index % 12) + found.channel + index / 12;
+            found.floats[at].is_nan()
+        };
+        assert_eq!(shape, [1, 5, 3, 4]);
+        assert!(expected.iter().any(|number| number.is_nan()));
+        assert!((0..60).all(|index| is_none(index) == expected[index].is_nan()));
+    }
 
     /// Windows that overlap and stick out; numbers of which many are equal, and some that are none.
     #[test]

@@ -7,8 +7,8 @@ use crate::RuntimeError;
 use crate::cpu::convolution::deformable::Samples;
 use crate::cpu::convolution::dense::packed::{Dense, Layout};
 use crate::cpu::convolution::depthwise::packed::Depthwise;
-use crate::cpu::convolution::winograd::stored;
-use crate::cpu::convolution::winograd::stored::{Tiling, Winograd};
+use crate::cpu::convolution::winograd::packed::Winograd;
+use crate::cpu::convolution::winograd::tiling::{Tiling, pays};
 use crate::cpu::grid::Grid;
 use crate::cpu::instructions::Instructions;
 use crate::plan::place::{Form, Place};
@@ -133,7 +133,7 @@ impl Compiler<'_, '_> {
         let to = Part { buffer: target.buffer, grid: target.grid, channel: first };
         let source = Part { buffer: from.buffer, grid: from.grid, channel: 0 };
         let channels = from.positions.len();
-        if let (true, Some(channel)) = (winograd::pays(conv, channels), from.first_in_order()) {
+        if let (true, Some(channel)) = (pays(conv, channels), from.first_in_order()) {
             let [kernel, bias] = self.kernel_and_bias(node, conv)?;
             let tiling = Tiling::of([target.grid.height, target.grid.width], kernel.len());
             let pack = || Winograd::new(tiling, &kernel, &bias, channels, self.instructions);

@@ -83,7 +83,7 @@ impl Compiler<'_, '_> {
             })?;
         if !turned {
             let from = self.plain(x)?;
-            let order = Order::new(self.shape(x), order);
+            let order = Transpose::new(self.shape(x), order);
             let grid = Place::plain(0, &node.shape).grid;
             self.step(value, node, Kernel::Transpose { from: from.buffer, order }, grid);
         }

@@ -83,7 +83,7 @@ impl<'c, 'a> Backward<'c, 'a> {
             (Done::Activation, Some(x)) => {
                 let Op::Activation(activation) = node.op else { return Ok(()) };
                 let operands = vec![self.compiler.place(x)?, gradient];
-                self.contribute(value, x, Kernel::Each(Function::Descended(activation)), operands)
+                self.contribute(value, x, Kernel::Each(Function::ActivationGradient(activation)), operands)
             }
             (Done::Add, _) => node.inputs.iter().try_for_each(|input| self.pass_on(value, *input, gradient)),
             (Done::Multiply, _) => self.product(value, node, gradient),
@@ -102,13 +102,18 @@ impl<'c, 'a> Backward<'c, 'a> {
                     let each = (channels / groups).max(1);
                     channel % each * groups + channel / each
                 };
-                self.contribute(value, x, Kernel::Deal((0..channels).map(of).collect()), vec![gradient])
+                self.contribute(
+                    value,
+                    x,
+                    Kernel::ChannelShuffle((0..channels).map(of).collect()),
+                    vec![gradient],
+                )
             }
             (Done::Scale, Some(x)) => {
                 let factor = node.parameters.first().map_or(0, |id| id.index());
                 if let Some(sum) = self.sum(factor) {
                     let operands = vec![self.compiler.place(x)?, gradient];
-                    self.compiler.push(value, Kernel::ScaleFactor(sum), operands, None);
+                    self.compiler.push(value, Kernel::ScaleGradient(sum), operands, None);
                 }
                 self.contribute(value, x, Kernel::Scale(factor), vec![gradient])
             }

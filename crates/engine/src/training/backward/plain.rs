@@ -69,7 +69,7 @@ impl Backward<'_, '_> {
                 *slot = axis;
             }
         }
-        let kernel = Kernel::Order(Order::new(&node.shape, &back));
+        let kernel = Kernel::Transpose(Transpose::new(&node.shape, &back));
         let rows = Place::row_major(0, self.compiler.shape(x)).rows();
         let operands = vec![self.plain(value, gradient)];
         self.contribute_plain(value, x, kernel, operands, rows)
@@ -119,10 +119,10 @@ impl Backward<'_, '_> {
     fn turned(&mut self, value: Value, x: Value) -> Result<Place, RuntimeError> {
         let from = self.compiler.plain(x)?;
         let [count, rows, columns] = matrices(self.compiler.shape(x));
-        let order = Order::new(&[count, rows, columns], &[0, 2, 1]);
+        let order = Transpose::new(&[count, rows, columns], &[0, 2, 1]);
         let turned = self.compiler.row_major(x);
         let target = Target { place: turned.seen_as([1, count * columns, rows]), add: false };
-        self.compiler.push(value, Kernel::Order(order), vec![from], Some(target));
+        self.compiler.push(value, Kernel::Transpose(order), vec![from], Some(target));
         Ok(turned)
     }
 

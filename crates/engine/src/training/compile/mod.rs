@@ -168,7 +168,7 @@ impl<'a> Compiler<'a> {
                 let each = (from.channels / groups).max(1);
                 let order = (0..from.channels).map(|channel| channel % groups * each + channel / groups);
                 let order: Vec<usize> = order.collect();
-                self.write(value, node, vec![from], Kernel::Deal(order));
+                self.write(value, node, vec![from], Kernel::ChannelShuffle(order));
                 Ok(Done::Shuffle { groups: *groups })
             }
             (Op::Reshape { .. } | Op::Transpose { .. }, Some(x), _) => self.reordered(value, node, x),

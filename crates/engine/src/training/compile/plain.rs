@@ -91,7 +91,7 @@ impl Compiler<'_> {
         x: Value,
         order: &[usize],
     ) -> Result<Done, RuntimeError> {
-        let kernel = Kernel::Order(Order::new(self.shape(x), order));
+        let kernel = Kernel::Transpose(Transpose::new(self.shape(x), order));
         let rows = Place::row_major(0, &node.shape).rows();
         let step = (kernel, vec![self.plain(x)?], [0, rows[2]]);
         self.plain_result(value, node, rows, vec![step]);

@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::packed::{Panel, has_many_registers};
-use super::stored::{Products, Segment, Source};
+use super::stored::{Products, Segment};
+use crate::cpu::convolution::panel::{Panel, has_many_registers};
+use crate::cpu::grid::Source;
 use crate::cpu::registers::{add, load};
 use crate::cpu::team::{Parts, Team};
 

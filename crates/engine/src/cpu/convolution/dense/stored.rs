@@ -3,7 +3,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::packed::{Panel, add_products, has_many_registers, panels};
+use crate::cpu::convolution::panel::{Panel, add_products, has_many_registers, panels};
 use crate::cpu::convolution::taps::{Phase, backward, forward};
 use crate::cpu::grid::Grid;
 use crate::cpu::instructions::Instructions;

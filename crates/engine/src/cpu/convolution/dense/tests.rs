@@ -1,91 +1,14 @@
-//! Every kernel of convolutions against the generic convolution in f64, forward and both gradients.
+//! Dense convolutions against the generic convolution in f64, forward and both gradients.
 
 use super::gradient::SLACK;
-use super::packed::{Dense, Epilogue, Layout};
+use super::packed::{Dense, Layout};
 use super::stored::Products;
+use crate::cpu::convolution::case::{Case, chosen, each_weight, packed};
+use crate::cpu::convolution::epilogue::Epilogue;
 use crate::cpu::instructions::Instructions;
 use crate::cpu::team::Team;
-use crate::cpu::value::{Value, assert_near, random, wide};
-use crate::kernel::{Kernel, View};
+use crate::cpu::value::{Value, assert_near};
 use network::graph::{Activation, Conv};
-
-/// A convolution with its operands.
-struct Case {
-    conv: Conv,
-    x: Value,
-    kernel: Vec<f32>,
-    bias: Vec<f32>,
-    /// Of the result.
-    gradient: Value,
-}
-
-impl Case {
-    /// Several images of `channels` and this height and width.
-    fn new(channels: usize, size: [usize; 2], conv: Conv) -> Case {
-        const IMAGES: usize = 2;
-        let [height, width] = size;
-        let [rows, columns] = output_size(size, &conv);
-        let weights = conv.out * channels / conv.groups * conv.kernel.iter().product::<usize>();
-        Case {
-            conv,
-            x: Value::among_others([IMAGES, channels, height, width], 1),
-            kernel: random(weights, 2),
-            bias: random(conv.out, 3),
-            gradient: Value::among_others([IMAGES, conv.out, rows, columns], 4),
-        }
-    }
-
-    fn channels(&self) -> usize {
-        self.x.shape[1]
-    }
-
-    fn taps(&self) -> usize {
-        self.conv.kernel.iter().product()
-    }
-
-    /// Calls `reference` with the operands in f64.
-    fn with_views<R>(&self, reference: impl FnOnce([View<'_, f64>; 3]) -> R) -> R {
-        let (kernel, bias) = (wide(&self.kernel), wide(&self.bias));
-        let [height, width] = self.conv.kernel;
-        let shape = [self.conv.out, self.channels() / self.conv.groups, height, width];
-        let kernel = View { data: &kernel[..], shape: &shape };
-        reference([self.x.view(), kernel, View { data: &bias[..], shape: &[self.conv.out] }])
-    }
-
-    fn result(&self) -> Vec<f64> {
-        self.with_views(|views| Kernel::<3>::forward(&self.conv, views).0)
-    }
-
-    /// Gradients of the input and of the kernel.
-    fn gradients(&self) -> [Vec<f64>; 2] {
-        let gradient = self.gradient.view();
-        let [x, kernel, _] =
-            self.with_views(|views| Kernel::<3>::backward(&self.conv, views, gradient, gradient, [true; 3]));
-        [x.unwrap(), kernel.unwrap()]
-    }
-
-    /// Somewhere for the result, with numbers in it.
-    fn target(&self) -> Value {
-        Value::among_others(self.gradient.shape, 5)
-    }
-}
-
-fn output_size(size: [usize; 2], conv: &Conv) -> [usize; 2] {
-    [0, 1].map(|axis| {
-        let reach = conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
-        (size[axis] + 2 * conv.padding[axis] - reach) / conv.stride[axis] + 1
-    })
-}
-
-/// Cases of so many channels and such sizes: all, or under Miri those that take seconds there.
-fn chosen<const COUNT: usize>(cases: [(usize, [usize; 2], Conv); COUNT]) -> impl Iterator<Item = Case> {
-    let is_small = |(channels, size, conv): &(usize, [usize; 2], Conv)| {
-        let numbers = [output_size(*size, conv), conv.kernel].as_flattened().iter().product::<usize>();
-        numbers * conv.out * channels / conv.groups < 500
-    };
-    let all = cases.into_iter().filter(move |case| !cfg!(miri) || is_small(case));
-    all.map(|(channels, size, conv)| Case::new(channels, size, conv))
-}
 
 /// Odd sizes, strides that leave a rest, dilation, kernels that are no squares, a picture smaller than the kernel,
 /// channels that fill no register and panels of every width.
@@ -167,23 +90,6 @@ fn dense_convolutions_take_channels_from_anywhere() {
         dense.run(team, &spread.floats, spread.grid, floats, (to, channel), Epilogue::default());
     });
     result.assert_holds(&case.result());
-}
-
-/// Weights in the order of some products.
-fn packed(case: &Case, products: &Products) -> Vec<f32> {
-    let mut weights = vec![0.0; products.size()];
-    each_weight(case, |index, tap, channel, out| {
-        weights[products.position(tap, channel, out)] = case.kernel[index];
-    });
-    weights
-}
-
-/// Calls `found` with the index of every weight, its tap, its channel and that of the result.
-fn each_weight(case: &Case, mut found: impl FnMut(usize, usize, usize, usize)) {
-    let (taps, channels) = (case.taps(), case.channels());
-    for index in 0..case.kernel.len() {
-        found(index, index % taps, index / taps % channels, index / taps / channels);
-    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ const MOST_PIXELS: usize = 16;
 
 impl Part<'_> {
     /// Whether pixels of a row lie [`STEP`] floats from each other, and nothing that they see beyond the picture's border.
-    pub(crate) fn is_thin(&self) -> bool {
+    pub(super) fn is_thin(&self) -> bool {
         let (conv, from) = (&self.dense.conv, &self.from);
         from.record * conv.stride[1] == STEP
             && from.border >= conv.padding[0].max(conv.padding[1])
@@ -24,7 +24,7 @@ impl Part<'_> {
 impl Tiles<'_> {
     /// Writes the result row by row; the last pixels of a row are computed twice.
     #[inline(always)]
-    pub(crate) fn rows<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
+    pub(super) fn rows<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
         self,
         simd: S,
         result: &mut [f32],

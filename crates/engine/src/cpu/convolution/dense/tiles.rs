@@ -2,36 +2,38 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::packed::{Dense, Epilogue, Panel, Segment, add_products, has_many_registers};
+use super::packed::{Dense, Segment};
+use crate::cpu::convolution::epilogue::Epilogue;
+use crate::cpu::convolution::panel::{Panel, add_products};
 use crate::cpu::grid::{Grid, Run};
 use crate::cpu::registers::load;
 use network::graph::Conv;
 
 /// Some rows of the result.
 #[derive(Clone, Copy)]
-pub(crate) struct Part<'a> {
-    pub(crate) dense: &'a Dense,
-    pub(crate) x: &'a [f32],
-    pub(crate) from: Grid,
-    pub(crate) to: Grid,
-    pub(crate) image: usize,
-    pub(crate) first_row: usize,
-    pub(crate) channel: usize,
-    pub(crate) epilogue: Epilogue<'a>,
+pub(super) struct Part<'a> {
+    pub(super) dense: &'a Dense,
+    pub(super) x: &'a [f32],
+    pub(super) from: Grid,
+    pub(super) to: Grid,
+    pub(super) image: usize,
+    pub(super) first_row: usize,
+    pub(super) channel: usize,
+    pub(super) epilogue: Epilogue<'a>,
     /// How far behind an origin the last segment ends.
-    pub(crate) reach: usize,
+    pub(super) reach: usize,
 }
 
 impl<'a> Part<'a> {
     /// With what the grid of the input makes of it.
-    pub(crate) fn with_reach(self) -> Part<'a> {
+    pub(super) fn with_reach(self) -> Part<'a> {
         let end = |segment: &Segment| self.offset(segment) + segment.floats.length;
         Part { reach: self.dense.inner.iter().map(end).max().unwrap_or(0), ..self }
     }
 
     /// The position from which a pixel's floats are counted: that of its first tap, which may lie before the buffer.
     #[inline(always)]
-    pub(crate) fn origin(&self, [y, x]: [usize; 2]) -> Origin {
+    pub(super) fn origin(&self, [y, x]: [usize; 2]) -> Origin {
         let Conv { stride, padding, .. } = self.dense.conv;
         let (y, x) = ((y * stride[0]).wrapping_sub(padding[0]), (x * stride[1]).wrapping_sub(padding[1]));
         let Grid { start, image, row, record, .. } = self.from;
@@ -41,7 +43,7 @@ impl<'a> Part<'a> {
 
     /// Where a segment of the inner ones begins, counted from a pixel's origin.
     #[inline(always)]
-    pub(crate) fn offset(&self, Segment { tap: [ky, kx], floats }: &Segment) -> usize {
+    pub(super) fn offset(&self, Segment { tap: [ky, kx], floats }: &Segment) -> usize {
         let Conv { dilation: [dy, dx], .. } = self.dense.conv;
         ky * dy * self.from.row + kx * dx * self.from.record + floats.start
     }
@@ -76,86 +78,27 @@ impl<'a> Part<'a> {
 
 /// Where a pixel of the result begins to read: row and column, below zero by wrapping around, and position.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Origin {
+pub(super) struct Origin {
     y: usize,
-    pub(crate) x: usize,
-    pub(crate) at: usize,
-}
-
-pub(crate) struct Task<'a, 'r> {
-    pub(crate) part: Part<'a>,
-    pub(crate) result: &'r mut [f32],
-}
-
-impl WithSimd for Task<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Task { part, result } = self;
-        let rows = part.rows_of_block();
-        for (block, result) in result.chunks_mut((rows * part.to.row).max(1)).enumerate() {
-            Part { first_row: part.first_row + block * rows, ..part }.write(simd, result);
-        }
-    }
-}
-
-impl Part<'_> {
-    /// How many rows are computed for one panel after the other, so that what they read is still in the first cache; all
-    /// rows where weights are so many that they had better be read once.
-    #[inline(always)]
-    fn rows_of_block(&self) -> usize {
-        const FEW_WEIGHTS: usize = 32 * 1024;
-        const BLOCK: usize = 16 * 1024;
-        if self.dense.weights.floats().len() > FEW_WEIGHTS {
-            return self.to.height.max(1);
-        }
-        let [down, across] = self.dense.conv.stride;
-        let pixel = down * across * self.from.record + self.dense.conv.out;
-        // Whole tiles where a row is a pixel.
-        let pixels = (BLOCK / pixel.max(1)).max(48) / 24 * 24;
-        pixels.div_ceil(self.to.width.max(1))
-    }
-
-    /// Writes some rows of the result.
-    #[inline(always)]
-    fn write<S: Simd>(self, simd: S, result: &mut [f32]) {
-        let (part, is_thin, many) = (self, self.is_thin(), has_many_registers(S::F32_LANES));
-        let mut weights = part.dense.weights.floats();
-        let depth: usize = part.dense.segments.iter().map(|segment| segment.floats.length).sum();
-        for panel in &part.dense.panels {
-            let (own, rest) = weights.split_at((depth * panel.registers * S::F32_LANES).min(weights.len()));
-            weights = rest;
-            let tiles = Tiles { part, panel: *panel, weights: own };
-            match (is_thin, many, panel.registers) {
-                (true, true, 4) => write_panel::<S, 6, 4, true>(simd, tiles, result),
-                (true, true, 3) => write_panel::<S, 8, 3, true>(simd, tiles, result),
-                (true, true, 2) => write_panel::<S, 12, 2, true>(simd, tiles, result),
-                (true, true, _) => write_panel::<S, 16, 1, true>(simd, tiles, result),
-                (true, false, 2) => write_panel::<S, 6, 2, true>(simd, tiles, result),
-                (true, false, _) => write_panel::<S, 12, 1, true>(simd, tiles, result),
-                (false, true, 4) => write_panel::<S, 6, 4, false>(simd, tiles, result),
-                (false, true, 3) => write_panel::<S, 8, 3, false>(simd, tiles, result),
-                (false, true, 2) => write_panel::<S, 8, 2, false>(simd, tiles, result),
-                (false, true, _) => write_panel::<S, 8, 1, false>(simd, tiles, result),
-                (false, false, 2) => write_panel::<S, 6, 2, false>(simd, tiles, result),
-                (false, false, _) => write_panel::<S, 6, 1, false>(simd, tiles, result),
-            }
-        }
-    }
+    pub(super) x: usize,
+    pub(super) at: usize,
 }
 
 /// The pixels of a part for one panel.
 #[derive(Clone, Copy)]
-pub(crate) struct Tiles<'a> {
-    pub(crate) part: Part<'a>,
-    pub(crate) panel: Panel,
-    pub(crate) weights: &'a [f32],
+pub(super) struct Tiles<'a> {
+    pub(super) part: Part<'a>,
+    pub(super) panel: Panel,
+    pub(super) weights: &'a [f32],
 }
 
 impl Tiles<'_> {
     #[inline(always)]
-    fn run<S: Simd, const PIXELS: usize, const REGISTERS: usize>(self, simd: S, result: &mut [f32]) {
+    pub(super) fn run<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
+        self,
+        simd: S,
+        result: &mut [f32],
+    ) {
         let Part { to, first_row, .. } = self.part;
         let rows = result.len().div_ceil(to.row.max(1));
         let count = rows * to.width;
@@ -256,7 +199,7 @@ impl Tiles<'_> {
 
     /// Stores the sums of a pixel.
     #[inline(always)]
-    pub(crate) fn store<S: Simd, const REGISTERS: usize>(
+    pub(super) fn store<S: Simd, const REGISTERS: usize>(
         self,
         simd: S,
         result: &mut [f32],
@@ -270,36 +213,6 @@ impl Tiles<'_> {
         let [y, x] = [first_row + pixel / to.width, pixel % to.width];
         epilogue.store(simd, *sums, (image, [y, x], start), record);
     }
-}
-
-/// The pixels of a part for one panel, of thin input or of any.
-struct Pass<'a, 'r, const PIXELS: usize, const REGISTERS: usize, const IS_THIN: bool> {
-    tiles: Tiles<'a>,
-    result: &'r mut [f32],
-}
-
-impl<const PIXELS: usize, const REGISTERS: usize, const IS_THIN: bool> WithSimd
-    for Pass<'_, '_, PIXELS, REGISTERS, IS_THIN>
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match IS_THIN {
-            true => self.tiles.rows::<S, PIXELS, REGISTERS>(simd, self.result),
-            false => self.tiles.run::<S, PIXELS, REGISTERS>(simd, self.result),
-        }
-    }
-}
-
-/// Never part of another function: sums stay in registers where there is little else.
-#[inline(never)]
-fn write_panel<S: Simd, const PIXELS: usize, const REGISTERS: usize, const IS_THIN: bool>(
-    simd: S,
-    tiles: Tiles<'_>,
-    result: &mut [f32],
-) {
-    simd.vectorize(Pass::<PIXELS, REGISTERS, IS_THIN> { tiles, result });
 }
 
 /// A tile at the edge of the picture.

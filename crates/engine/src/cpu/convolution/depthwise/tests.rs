@@ -2,7 +2,7 @@
 
 use super::packed::Depthwise;
 use super::stored::Channelwise;
-use crate::cpu::convolution::dense::tests::{Case, chosen};
+use crate::cpu::convolution::case::{Case, chosen};
 use crate::cpu::convolution::taps;
 use crate::cpu::instructions::Instructions;
 use crate::cpu::team::Team;

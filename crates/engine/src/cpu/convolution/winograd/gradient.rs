@@ -9,10 +9,11 @@
 use pulp::{Simd, WithSimd};
 
 use super::operands::{CHANNELS, GROUP, Inputs, Results, Tiles};
-use super::transform::Tiling;
+use super::tiling::Tiling;
 use super::weights::transform_gradient;
-use crate::cpu::convolution::dense::packed::has_many_registers;
-use crate::cpu::convolution::dense::stored::{Products, Source};
+use crate::cpu::convolution::dense::stored::Products;
+use crate::cpu::convolution::panel::has_many_registers;
+use crate::cpu::grid::Source;
 use crate::cpu::registers::add;
 use crate::cpu::team::{Parts, Team};
 

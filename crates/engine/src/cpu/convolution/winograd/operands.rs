@@ -3,22 +3,22 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::transform::{Four, Tile, Tiling, Two, transposed};
-use crate::cpu::convolution::dense::packed::Panel;
-use crate::cpu::convolution::dense::stored::Source;
-use crate::cpu::grid::Grid;
+use super::tiling::Tiling;
+use super::transform::{Four, Tile, Two, transposed};
+use crate::cpu::convolution::panel::Panel;
+use crate::cpu::grid::{Grid, Source};
 use crate::cpu::registers::{load, store};
 
 /// Channels of the input whose numbers lie beside each other in a transformed tile.
-pub(crate) const CHANNELS: usize = 16;
+pub(super) const CHANNELS: usize = 16;
 
 /// Tiles that lie after one another. A panel's numbers at one point of so many fit in the first cache.
-pub(crate) const GROUP: usize = 64;
+pub(super) const GROUP: usize = 64;
 
 /// Tiles of all images, row by row.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tiles {
-    pub(crate) tiling: Tiling,
+pub(super) struct Tiles {
+    pub(super) tiling: Tiling,
     /// Tiles of an image, down and across.
     size: [usize; 2],
     first: usize,
@@ -26,21 +26,21 @@ pub(crate) struct Tiles {
 }
 
 impl Tiles {
-    pub(crate) fn new(grid: &Grid, tiling: Tiling) -> Tiles {
+    pub(super) fn new(grid: &Grid, tiling: Tiling) -> Tiles {
         let size = [grid.height, grid.width].map(|side| side.div_ceil(tiling.side()));
         Tiles { tiling, size, first: 0, end: grid.images * size[0] * size[1] }
     }
 
-    pub(crate) fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.end - self.first
     }
 
-    pub(crate) fn groups(&self) -> usize {
+    pub(super) fn groups(&self) -> usize {
         self.count().div_ceil(GROUP)
     }
 
     /// At most `count` of these, from the tile `first` on.
-    pub(crate) fn part(&self, first: usize, count: usize) -> Tiles {
+    pub(super) fn part(&self, first: usize, count: usize) -> Tiles {
         let first = self.first + first;
         Tiles { first, end: self.end.min(first + count), ..*self }
     }
@@ -55,12 +55,12 @@ impl Tiles {
 }
 
 /// Transforms some channels of the tiles of a group of the input.
-pub(crate) struct Inputs<'a, 'p> {
-    pub(crate) tiles: Tiles,
-    pub(crate) source: Source<'a>,
-    pub(crate) channels: usize,
+pub(super) struct Inputs<'a, 'p> {
+    pub(super) tiles: Tiles,
+    pub(super) source: Source<'a>,
+    pub(super) channels: usize,
     /// `[point, tile, channel]`.
-    pub(crate) points: &'p mut [f32],
+    pub(super) points: &'p mut [f32],
 }
 
 impl WithSimd for Inputs<'_, '_> {
@@ -100,12 +100,12 @@ impl Inputs<'_, '_> {
 }
 
 /// Transforms the channels of a panel of the tiles of a group of the result's gradient.
-pub(crate) struct Results<'a, 'p> {
-    pub(crate) tiles: Tiles,
-    pub(crate) source: Source<'a>,
-    pub(crate) panel: Panel,
+pub(super) struct Results<'a, 'p> {
+    pub(super) tiles: Tiles,
+    pub(super) source: Source<'a>,
+    pub(super) panel: Panel,
     /// `[point, tile, channel]`.
-    pub(crate) points: &'p mut [f32],
+    pub(super) points: &'p mut [f32],
 }
 
 impl WithSimd for Results<'_, '_> {

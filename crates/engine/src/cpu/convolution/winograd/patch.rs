@@ -6,7 +6,7 @@ use super::transform::{Tile, transposed};
 use crate::cpu::registers::{load, store};
 
 /// `SIDE` pixels on a side, with a number of channels each.
-pub(crate) trait Source<const SIDE: usize>: Copy {
+pub(super) trait Source<const SIDE: usize>: Copy {
     fn channels(&self) -> usize;
 
     /// A register of channels of a pixel, those from `first` on.
@@ -19,7 +19,7 @@ pub(crate) trait Source<const SIDE: usize>: Copy {
 
 /// A part of a picture.
 #[derive(Clone, Copy)]
-pub(crate) struct Patch<'a, const SIDE: usize> {
+pub(super) struct Patch<'a, const SIDE: usize> {
     floats: &'a [f32],
     row: usize,
     record: usize,
@@ -30,7 +30,7 @@ impl<'a, const SIDE: usize> Patch<'a, SIDE> {
     /// From the first float on; rows and pixels lie `row` and `record` floats from each other. `None` where floats end
     /// before the last pixel does.
     #[inline(always)]
-    pub(crate) fn new(floats: &'a [f32], [row, record]: [usize; 2], channels: usize) -> Option<Self> {
+    pub(super) fn new(floats: &'a [f32], [row, record]: [usize; 2], channels: usize) -> Option<Self> {
         let floats = floats.get(..(SIDE - 1) * (row + record) + channels)?;
         Some(Patch { floats, row, record, channels })
     }
@@ -54,7 +54,7 @@ impl<const SIDE: usize> Source<SIDE> for Patch<'_, SIDE> {
 
 /// Pixels one by one, some of them zeros from elsewhere.
 #[derive(Clone, Copy)]
-pub(crate) struct Pixels<'a, const SIDE: usize> {
+pub(super) struct Pixels<'a, const SIDE: usize> {
     pixels: [[&'a [f32]; SIDE]; SIDE],
     channels: usize,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Pixels<'a, const SIDE: usize> {
 impl<'a, const SIDE: usize> Pixels<'a, SIDE> {
     /// As many channels of each as all have.
     #[inline(always)]
-    pub(crate) fn new(pixels: [[&'a [f32]; SIDE]; SIDE]) -> Self {
+    pub(super) fn new(pixels: [[&'a [f32]; SIDE]; SIDE]) -> Self {
         let channels = pixels.as_flattened().iter().map(|pixel| pixel.len()).min().unwrap_or(0);
         Pixels { pixels, channels }
     }
@@ -88,7 +88,7 @@ impl<const SIDE: usize> Source<SIDE> for Pixels<'_, SIDE> {
 
 /// Writes the transformed tile, `[point, channel]`.
 #[inline(always)]
-pub(crate) fn transform_channels<S: Simd, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize>(
+pub(super) fn transform_channels<S: Simd, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize>(
     simd: S,
     source: impl Source<SIDE>,
     points: &mut [f32],

@@ -1,25 +1,19 @@
-//! 3x3 convolutions at stride 1 by Winograd's F(2x2, 3x3) and F(4x4, 3x3) (arXiv 1509.09308): four pixels of the result
-//! are computed of sixteen of the input with 16 products for each pair of channels instead of 36, sixteen of 36 with 36
-//! instead of 144.
-//!
-//! A block of tiles is transformed, multiplied as 16 or 36 matrices by the transformed kernel, and transformed back.
+//! Convolutions in Winograd's form whose weights are given with each run.
 
 use std::marker::PhantomData;
 
 use pulp::{Simd, WithSimd};
 
 use super::patch::{Patch, Pixels, transform_channels};
-pub(crate) use super::transform::Tiling;
+use super::tiling::Tiling;
 use super::transform::{Four, Tile, Two, transposed};
-use crate::cpu::aligned::Aligned;
-use crate::cpu::convolution::dense::packed::{Epilogue, Panel, add_products, has_many_registers, panels};
-use crate::cpu::grid::Grid;
+use crate::cpu::convolution::epilogue::Epilogue;
+use crate::cpu::convolution::panel::{Panel, add_products, has_many_registers, panels};
+use crate::cpu::grid::{Grid, Source};
 use crate::cpu::instructions::Instructions;
-use crate::cpu::norm::group::Source;
 use crate::cpu::registers::load;
 use crate::cpu::team::Team;
 use crate::cpu::workspaces::Workspaces;
-use network::graph::Conv;
 
 /// Floats of the transformed input of a block, so that it stays in the second cache.
 const BLOCK: usize = 112 * 1024;
@@ -30,70 +24,16 @@ const TILES: usize = 6;
 /// Registers of a panel are at most so many, with at most so many floats each.
 const WIDEST_PANEL: usize = 4 * 16;
 
-/// A convolution with transformed and packed weights.
-#[derive(Debug)]
-pub(crate) struct Winograd {
-    products: WinogradProducts,
-    weights: Aligned,
-    /// For every result channel, with zeros up to the end of the last panel.
-    bias: Vec<f32>,
-}
-
 /// A convolution whose weights are given, transformed, with each run: for every panel and point those of the panel's
 /// result channels, for one input channel after another.
 #[derive(Debug)]
 pub(crate) struct WinogradProducts {
     tiling: Tiling,
     channels: usize,
-    panels: Vec<Panel>,
+    pub(super) panels: Vec<Panel>,
     /// What a pixel outside the picture consists of.
     zeros: Vec<f32>,
     instructions: Instructions,
-}
-
-/// Whether a convolution of so many channels is faster so than as plain products.
-pub(crate) fn pays(conv: &Conv, channels: usize) -> bool {
-    /// Below this the transforms take longer than what they save.
-    const FEWEST: usize = 24;
-    let Conv { out, kernel, stride, padding, dilation, groups, .. } = *conv;
-    let fits = (kernel, stride, padding, dilation, groups) == ([3; 2], [1; 2], [1; 2], [1; 2], 1);
-    fits && channels >= FEWEST && out >= FEWEST
-}
-
-impl Winograd {
-    /// A kernel `[out, channels, 3, 3]` and a bias `[out]`.
-    pub(crate) fn new(
-        tiling: Tiling,
-        kernel: &[f32],
-        bias: &[f32],
-        channels: usize,
-        instructions: Instructions,
-    ) -> Winograd {
-        let products = WinogradProducts::new(tiling, channels, bias.len(), instructions);
-        let lanes = instructions.lanes();
-        let weights = tiling.pack(kernel, channels, &products.panels, lanes);
-        let end = |panel: &Panel| panel.start + panel.registers * lanes;
-        let mut bias = bias.to_vec();
-        bias.resize(products.panels.last().map_or(0, end), 0.0);
-        Winograd { products, weights, bias }
-    }
-
-    /// Floats that each thread needs to work in.
-    pub(crate) fn workspace(&self) -> usize {
-        self.products.workspace()
-    }
-
-    /// Writes the result into `result` at `to`, its first channel at `channel` of a record.
-    pub(crate) fn run(
-        &self,
-        team: &Team,
-        workspaces: &Workspaces,
-        source: Source<'_>,
-        target: (&mut [f32], Grid, usize),
-        epilogue: Epilogue<'_>,
-    ) {
-        self.products.run(team, workspaces, [self.weights.floats(), &self.bias], source, target, epilogue);
-    }
 }
 
 impl WinogradProducts {

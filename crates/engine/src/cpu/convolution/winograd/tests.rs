@@ -1,11 +1,13 @@
 //! Convolutions in Winograd's form.
 
 use super::gradient::WinogradGradient;
-use super::stored::{Tiling, Winograd, WinogradProducts};
+use super::packed::Winograd;
+use super::stored::WinogradProducts;
+use super::tiling::Tiling;
 use super::weights::transform;
-use crate::cpu::convolution::dense::packed::Epilogue;
+use crate::cpu::convolution::case::{Case, chosen, each_weight, packed};
 use crate::cpu::convolution::dense::stored::Products;
-use crate::cpu::convolution::dense::tests::{Case, chosen, each_weight, packed};
+use crate::cpu::convolution::epilogue::Epilogue;
 use crate::cpu::instructions::Instructions;
 use crate::cpu::team::Team;
 use crate::cpu::value::{Value, assert_near, random, wide};

@@ -6,78 +6,8 @@
 
 use pulp::Simd;
 
-use crate::cpu::aligned::Aligned;
-use crate::cpu::convolution::dense::packed::Panel;
-
-/// Pixels of the result on a side of a tile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Tiling {
-    /// F(2x2, 3x3).
-    Two,
-    /// F(4x4, 3x3).
-    Four,
-}
-
-impl Tiling {
-    /// The one that takes less time for a result of this size and a kernel of so many weights.
-    pub(crate) fn of([height, width]: [usize; 2], weights: usize) -> Tiling {
-        /// Fewer large tiles than these for every so many weights gain little: they wait for the transformed weights,
-        /// which are 2.25 times as many and take as much more memory.
-        const FEWEST: usize = 64;
-        const WEIGHTS: usize = 9 * 256 * 256;
-        /// What a product costs with large tiles, with small ones 10: transforms and edges are more of the time.
-        const COST: usize = 12;
-        let tiles = |side: usize| height.div_ceil(side) * width.div_ceil(side);
-        let pays = COST * tiles(4) * Tiling::Four.points() < 10 * tiles(2) * Tiling::Two.points();
-        if pays && tiles(4) >= FEWEST * weights.div_ceil(WEIGHTS) { Tiling::Four } else { Tiling::Two }
-    }
-
-    /// Numbers of a transformed tile.
-    pub(crate) fn points(self) -> usize {
-        match self {
-            Tiling::Two => 16,
-            Tiling::Four => 36,
-        }
-    }
-
-    pub(crate) fn side(self) -> usize {
-        match self {
-            Tiling::Two => 2,
-            Tiling::Four => 4,
-        }
-    }
-
-    /// The factors of the taps of a line of the kernel in each of the numbers that it is transformed to; the rest zeros.
-    pub(crate) fn factors(self) -> [[f64; 3]; 6] {
-        fn of<T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize>() -> [[f64; 3]; 6] {
-            let [a, b, c] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]].map(T::kernel);
-            let mut factors = [[0.0; 3]; 6];
-            let lines = a.into_iter().zip(b).zip(c).map(|((a, b), c)| [a, b, c]);
-            factors.iter_mut().zip(lines).for_each(|(slot, line)| *slot = line);
-            factors
-        }
-        match self {
-            Tiling::Two => of::<Two, 4, 2>(),
-            Tiling::Four => of::<Four, 6, 4>(),
-        }
-    }
-
-    /// Pixels of the input on a side of a tile.
-    pub(crate) fn input_side(self) -> usize {
-        self.side() + 2
-    }
-
-    /// The transformed and packed weights of a kernel `[out, channels, 3, 3]`.
-    pub(crate) fn pack(self, kernel: &[f32], channels: usize, panels: &[Panel], lanes: usize) -> Aligned {
-        match self {
-            Tiling::Two => pack(transformed_kernel::<Two, 4, 2>, kernel, channels, panels, lanes),
-            Tiling::Four => pack(transformed_kernel::<Four, 6, 4>, kernel, channels, panels, lanes),
-        }
-    }
-}
-
 /// A tile that makes `OUT` pixels on a side of `SIDE` pixels of the input.
-pub(crate) trait Tile<const SIDE: usize, const OUT: usize>: Copy {
+pub(super) trait Tile<const SIDE: usize, const OUT: usize>: Copy {
     /// Of a row or column of a kernel.
     fn kernel(taps: [f64; 3]) -> [f64; SIDE];
 
@@ -94,7 +24,7 @@ pub(crate) trait Tile<const SIDE: usize, const OUT: usize>: Copy {
 /// F(2x2, 3x3) with the points 0, 1, -1: sums and differences, and halves in the kernel's, so that errors stay near those
 /// of plain sums.
 #[derive(Clone, Copy)]
-pub(crate) struct Two;
+pub(super) struct Two;
 
 impl Tile<4, 2> for Two {
     fn kernel([a, b, c]: [f64; 3]) -> [f64; 4] {
@@ -121,7 +51,7 @@ impl Tile<4, 2> for Two {
 /// F(4x4, 3x3) with the points 0, 3/4, -3/4, 3/2, -3/2: all factors are exact, and with kernels of noise errors are twice
 /// those of plain sums, where the usual points 0, 1, -1, 2, -2 make four to five times of them.
 #[derive(Clone, Copy)]
-pub(crate) struct Four;
+pub(super) struct Four;
 
 /// The points, their squares and cubes.
 const NEAR: [f64; 3] = [3.0 / 4.0, 9.0 / 16.0, 27.0 / 64.0];
@@ -200,53 +130,9 @@ fn times<S: Simd>(simd: S, factor: f64, x: S::f32s) -> S::f32s {
     simd.mul_f32s(simd.splat_f32s(factor as f32), x)
 }
 
-/// For every panel and point the weights of the panel's result channels, for one input channel after another.
-fn pack<const SIDE: usize>(
-    transformed: impl Fn(&[f32]) -> [[f32; SIDE]; SIDE],
-    kernel: &[f32],
-    channels: usize,
-    panels: &[Panel],
-    lanes: usize,
-) -> Aligned {
-    let width: usize = panels.iter().map(|panel| panel.registers * lanes).sum();
-    let mut weights = Aligned::zeros(SIDE * SIDE * channels * width);
-    let mut rest = weights.floats_mut();
-    for panel in panels {
-        let width = panel.registers * lanes;
-        let (own, behind) = rest.split_at_mut((SIDE * SIDE * channels * width).min(rest.len()));
-        rest = behind;
-        let kernels = kernel.chunks(9 * channels.max(1)).skip(panel.start).take(panel.channels);
-        for (out, kernels) in kernels.enumerate() {
-            for (channel, kernel) in kernels.chunks(9).enumerate() {
-                let slots = own.iter_mut().skip(channel * width + out).step_by(channels * width);
-                let points = transformed(kernel);
-                slots.zip(points.as_flattened()).for_each(|(slot, point)| *slot = *point);
-            }
-        }
-    }
-    weights
-}
-
-/// The transformed kernel `[3, 3]`, row by row.
-fn transformed_kernel<T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize>(
-    kernel: &[f32],
-) -> [[f32; SIDE]; SIDE] {
-    let number = |y: usize, x: usize| kernel.get(3 * y + x).copied().map_or(0.0, f64::from);
-    let [first, second, third] = [0, 1, 2].map(|y| T::kernel([number(y, 0), number(y, 1), number(y, 2)]));
-    let mut result = [[0.0; SIDE]; SIDE];
-    for (x, ((a, b), c)) in first.into_iter().zip(second).zip(third).enumerate() {
-        for (row, value) in result.iter_mut().zip(T::kernel([a, b, c])) {
-            if let Some(slot) = row.get_mut(x) {
-                *slot = value as f32;
-            }
-        }
-    }
-    result
-}
-
 /// Rows as columns.
 #[inline(always)]
-pub(crate) fn transposed<T: Copy, const ROWS: usize, const COLUMNS: usize>(
+pub(super) fn transposed<T: Copy, const ROWS: usize, const COLUMNS: usize>(
     zero: T,
     rows: &[[T; COLUMNS]; ROWS],
 ) -> [[T; ROWS]; COLUMNS] {
@@ -259,19 +145,4 @@ pub(crate) fn transposed<T: Copy, const ROWS: usize, const COLUMNS: usize>(
         }
     }
     columns
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn large_tiles_are_for_large_maps() {
-        let of = |size, channels: usize| Tiling::of(size, 9 * channels * channels);
-        assert_eq!(of([40, 40], 256), Tiling::Four);
-        assert_eq!(of([40, 40], 512), Tiling::Two);
-        assert_eq!(of([20, 20], 64), Tiling::Two);
-        // Whose large tiles would be half empty.
-        assert_eq!(of([2, 400], 64), Tiling::Two);
-    }
 }

@@ -5,7 +5,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::transform::Tiling;
+use super::tiling::Tiling;
+use super::transform::{Four, Tile, Two};
 use crate::cpu::convolution::dense::stored::Products;
 use crate::cpu::team::{Parts, Team};
 
@@ -48,9 +49,24 @@ struct Factors {
     side: usize,
 }
 
+/// The factors of the taps of a line of the kernel in each of the numbers that it is transformed to; the rest zeros.
+fn factors(tiling: Tiling) -> [[f64; 3]; 6] {
+    fn of<T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize>() -> [[f64; 3]; 6] {
+        let [a, b, c] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]].map(T::kernel);
+        let mut factors = [[0.0; 3]; 6];
+        let lines = a.into_iter().zip(b).zip(c).map(|((a, b), c)| [a, b, c]);
+        factors.iter_mut().zip(lines).for_each(|(slot, line)| *slot = line);
+        factors
+    }
+    match tiling {
+        Tiling::Two => of::<Two, 4, 2>(),
+        Tiling::Four => of::<Four, 6, 4>(),
+    }
+}
+
 impl Factors {
     fn new(tiling: Tiling) -> Factors {
-        Factors { lines: tiling.factors(), side: tiling.input_side() }
+        Factors { lines: factors(tiling), side: tiling.input_side() }
     }
 
     fn get(&self, point: usize, tap: usize) -> f32 {

@@ -1,0 +1,79 @@
+//! Forward.
+
+use super::chunks::{Chunks, image};
+use super::normalisation::{Normalisation, Together, put, put_wide};
+use super::passes::{Apply, Rows};
+use super::sums::{Moments, joined};
+use crate::cpu::grid::{Grid, Source};
+use crate::cpu::instructions::Instructions;
+use crate::cpu::team::{Parts, Team};
+
+impl Normalisation {
+    /// Writes activation(normalised * weight + bias). Mean and variance are read where they are given.
+    pub(crate) fn forward(
+        &mut self,
+        team: &Team,
+        source: Source<'_>,
+        [weight, bias]: [&[f32]; 2],
+        given: Option<[&[f32]; 2]>,
+        target: (&mut [f32], Grid, usize),
+    ) {
+        match given {
+            Some([mean, variance]) => self.take(mean, variance),
+            None => self.measure(team, source),
+        }
+        for factors in &mut self.factors {
+            for (channel, (weight, bias)) in weight.iter().zip(bias).enumerate() {
+                let of = |values: &[f64]| values.get(channel).copied().unwrap_or_default();
+                let exact = f64::from(*weight) * of(&factors.scale);
+                let mean = factors.mean.get(channel).copied().unwrap_or_default();
+                put(&mut factors.factor, channel, exact);
+                put(&mut factors.shift, channel, f64::from(*bias) - f64::from(mean) * exact);
+            }
+        }
+        let (result, to, channel) = target;
+        let own = &*self;
+        to.split_rows(team, result, 8 * own.channels, |image, first_row, result| {
+            let rows = Rows { own, source, to, channel, image, first_row };
+            Instructions::get().run(Apply { rows, result });
+        });
+    }
+
+    fn take(&mut self, mean: &[f32], variance: &[f32]) {
+        let epsilon = self.epsilon;
+        for factors in &mut self.factors {
+            factors.mean.copy_from_slice(mean);
+            let values = factors.variance.iter_mut().zip(&mut factors.scale).zip(variance);
+            for ((slot, scale), variance) in values {
+                *slot = f64::from(*variance);
+                *scale = 1.0 / (*slot + epsilon).sqrt();
+            }
+        }
+    }
+
+    /// Mean and variance.
+    fn measure(&mut self, team: &Team, source: Source<'_>) {
+        let chunks = Chunks::new(self.images, source.1.pixels(), self.channels);
+        let channels = self.channels;
+        let parts = Parts::new(0, 1, [self.sums.len(); 2], 2 * channels);
+        team.each_part(&mut self.sums, parts, |chunk, sums| {
+            Instructions::get().run(Moments { source, chunk: chunks.range(chunk), channels, sums });
+        });
+        let sums = &self.sums;
+        let (epsilon, together) = (self.epsilon, self.together);
+        for (set, factors) in self.factors.iter_mut().enumerate() {
+            let (own, each) = match together {
+                Together::Groups(groups) => (image(chunks, set), channels / groups.max(1)),
+                _ => (0..chunks.count(), 1),
+            };
+            for first in (0..channels).step_by(each.max(1)) {
+                let (mean, variance) = joined(sums, channels, own.clone(), first..first + each, chunks);
+                for channel in first..first + each {
+                    put(&mut factors.mean, channel, mean);
+                    put_wide(&mut factors.variance, channel, variance);
+                    put_wide(&mut factors.scale, channel, 1.0 / (variance + epsilon).sqrt());
+                }
+            }
+        }
+    }
+}
