@@ -7,10 +7,10 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use port::data::{Bounds, Category, DataSet, Format, Image, Loaded, Object, PictureSize, Pictures, Reason};
-use port::data::{Request, Statistics, load, store};
 use proptest::prelude::*;
 use support::data_set;
+use vision::data::{Bounds, Category, DataSet, Format, Image, Loaded, Object, PictureSize, Pictures, Reason};
+use vision::data::{Request, Statistics, load, store};
 
 fn read(path: &Path, split: Option<&str>) -> Loaded {
     load(&Request { path: path.to_owned(), split: split.map(str::to_owned), ..Request::default() }).unwrap()
@@ -181,7 +181,7 @@ proptest! {
 
     #[test]
     fn parts_are_disjoint_and_complete(set in sets(), seed: u64) {
-        let parts = port::data::split(&set, &"3:1".parse().unwrap(), seed);
+        let parts = vision::data::split(&set, &"3:1".parse().unwrap(), seed);
         let files = |set: &DataSet| set.images().iter().map(|one| one.file.clone()).collect::<BTreeSet<_>>();
         prop_assert!(files(&parts[0]).is_disjoint(&files(&parts[1])));
         prop_assert_eq!(&files(&parts[0]) | &files(&parts[1]), files(&set));

@@ -4,9 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use port::data::draft::{Draft, assemble};
-use port::data::{Defects, coco, names, voc, yaml, yolo};
 use proptest::prelude::*;
+use vision::data::draft::{Draft, assemble};
+use vision::data::{Defects, coco, names, voc, yaml, yolo};
 
 /// Reads bytes with a parser, and what it finds as images.
 fn survive(kind: usize, bytes: &[u8]) {
@@ -23,7 +23,7 @@ fn survive(kind: usize, bytes: &[u8]) {
             (Vec::new(), vec![Draft { file, stated, id: None, boxes }])
         }
         2 => {
-            let stated = Some(port::data::PictureSize { width: 640, height: 480 });
+            let stated = Some(vision::data::PictureSize { width: 640, height: 480 });
             let boxes = yolo::parse(bytes, 80);
             (Vec::new(), vec![Draft { file: "a.jpg".to_owned(), stated, id: None, boxes }])
         }

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use network::models::nanodet_plus::NanoDetPlus;
 use network::models::{DetectorFacts, Network, Size};
-use port::detect::{Decoded, Detection, Placement, decode, detections, preprocess, priors, read_image};
+use port::detect::{Decoded, Detection, Placement, decode, detections, preprocess, priors};
 use serde_json::Value as Json;
+use vision::pictures::read_image;
 
 const REAL_INPUT: Size = Size::square(416);
 

@@ -8,9 +8,10 @@ use converters::Checkpoint;
 use image::RgbImage;
 use network::models::gfocal_v2::GFocalV2;
 use network::models::{DetectorFacts, Head, Network, ResNet, Selection, Size};
-use port::detect::{Decoded, Detection, Placement, decode, detections, preprocess, resize, select};
+use port::detect::{Decoded, Detection, Placement, decode, detections, preprocess, select};
 use serde_json::Value as Json;
 use support::{json, reference, values};
+use vision::pictures::{PictureSize, resize};
 
 fn facts(limit: Size, classes: usize, is_second: bool) -> DetectorFacts {
     let backbone = ResNet::of_depth(50);
@@ -140,7 +141,9 @@ fn preprocessing_matches_the_original() {
         let limit =
             Size { width: scale[0].as_u64().unwrap() as usize, height: scale[1].as_u64().unwrap() as usize };
         let facts = facts(limit, 80, true).preprocessing;
-        assert_eq!(resize(&source, size(&case["img_shape"])), picture("resized"), "{name}");
+        let Size { width, height } = size(&case["img_shape"]);
+        let to = PictureSize { width: width as u32, height: height as u32 };
+        assert_eq!(resize(&source, to), picture("resized"), "{name}");
         let tensor = preprocess(&source, &facts);
         assert_eq!(difference(tensor, &values(&file, &format!("{name}.tensor"))), 0.0, "{name}");
     }

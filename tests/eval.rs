@@ -7,11 +7,11 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use port::eval::coco::{ClassRow, Evaluation, Settings, evaluate};
-use port::eval::voc::{self, Class, Detection, Object, Scene, add_results, read_ground_truth};
-use port::eval::{Error, Id, Rules, Warning, read_annotations, read_file, read_results};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
+use vision::eval::coco::{ClassRow, Evaluation, Settings, evaluate};
+use vision::eval::voc::{self, Class, Detection, Object, Scene, add_results, read_ground_truth};
+use vision::eval::{Error, Id, Rules, Warning, read_annotations, read_file, read_results};
 
 /// Means depend on the order of summation.
 const TOLERANCE: f64 = 1e-12;

@@ -5,17 +5,14 @@
 use std::path::{Path, PathBuf};
 
 /// A room of `src/` and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 10] = [
-    ("annotations", &[]),
+const ROOMS: [(&str, &[&str]); 7] = [
     ("mapping", &[]),
     ("identify", &["mapping"]),
-    ("detect", &["annotations"]),
-    ("data", &["annotations", "detect"]),
+    ("detect", &[]),
     ("verify", &["identify", "detect"]),
     ("bench", &[]),
-    ("eval", &["annotations"]),
     ("report", &[]),
-    ("cli", &["annotations", "mapping", "identify", "detect", "verify", "data", "eval", "bench", "report"]),
+    ("cli", &["mapping", "identify", "detect", "verify", "bench", "report"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -9,9 +9,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::{Report, Usage};
-use crate::data::{DataSet, Defects, Effect, Error, Fault, Format, Loaded, Pictures, Ratio, Request};
-use crate::data::{Statistics, load, losses, names, split, store};
 use report::{balance, defects_document, defects_text, statistics_document, statistics_text};
+use vision::data::{DataSet, Defects, Effect, Error, Fault, Format, Loaded, Pictures, Ratio, Request};
+use vision::data::{Statistics, load, losses, names, split, store};
 
 /// Arguments of `port data`.
 #[derive(Debug, Args)]

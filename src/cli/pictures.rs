@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::Usage;
-use crate::detect::{EXTENSIONS, Error};
+use vision::pictures::{EXTENSIONS, Error};
 
 /// The pictures at `paths`, in their order; those of a folder (not of folders in it) sorted by name.
 ///

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use converters::{Checkpoint, printable};
+use converters::Checkpoint;
+use files::printable;
 use serde_json::Value as Json;
 
 use super::decoded::DECODED;

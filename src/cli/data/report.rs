@@ -5,8 +5,8 @@ use std::fmt::Write;
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use crate::data::{Defects, Effect, Loaded, SizeCounts, Statistics};
 use crate::report::{Align, Table, count};
+use vision::data::{Defects, Effect, Loaded, SizeCounts, Statistics};
 
 /// A data set's numbers for people.
 pub(super) fn statistics_text(statistics: &Statistics) -> Result<String> {
@@ -126,7 +126,7 @@ fn examples(text: &mut String, defects: &Defects) -> Result<()> {
         for example in examples {
             let separator = if example.detail.is_empty() { "" } else { ": " };
             let line = format!("{}{separator}{}", example.place, example.detail);
-            writeln!(text, "  {}", converters::printable(&line))?;
+            writeln!(text, "  {}", files::printable(&line))?;
         }
         if let more @ 1.. = number - examples.len() as u64 {
             writeln!(text, "  and {} more", count(more))?;

@@ -2,12 +2,12 @@
 
 use std::cmp::Reverse;
 
-use converters::printable;
+use files::printable;
 use serde::{Deserialize, Serialize};
 
-use crate::annotations::Id;
 use crate::cli::Usage;
 use crate::detect::Labels;
+use vision::annotations::Id;
 
 /// A category of the ground truth.
 #[derive(Debug, Clone)]

@@ -10,12 +10,12 @@ use super::provenance::{Hashed, Provenance, settings_sha256, tool};
 use super::replay::Recorded;
 use super::source::{Detected, DetectorArguments, Source, results as records};
 use super::tables;
-use crate::annotations::Id;
 use crate::cli::{Report, Usage};
-use crate::eval::coco::{
+use vision::annotations::Id;
+use vision::eval::coco::{
     Evaluation, STATS, Settings, chosen_images, evaluate, iou_thresholds, recall_thresholds,
 };
-use crate::eval::{Rules, read_annotations, read_file};
+use vision::eval::{Rules, read_annotations, read_file};
 
 /// Arguments of `port eval coco`.
 #[derive(Debug, Args)]
@@ -95,7 +95,7 @@ impl Coco {
         let plan = recorded.as_ref().map_or_else(|| self.plan(), Plan::again)?;
         let outcome = plan.run()?;
         if let Some(file) = &self.curves {
-            converters::write::whole(file, &serde_json::to_vec(&curves(&outcome.evaluation))?)?;
+            files::write_whole(file, &serde_json::to_vec(&curves(&outcome.evaluation))?)?;
         }
         match recorded {
             Some(recorded) => recorded.compare(&outcome.document()?),
@@ -107,9 +107,7 @@ impl Coco {
     fn check_outputs(&self) -> Result<()> {
         let inputs = [&self.annotations, &self.results, &self.detector.weights, &self.replay];
         for output in self.curves.iter().chain(&self.results_out) {
-            let Ok(place) = output.canonicalize() else { continue };
-            let mut inputs = inputs.into_iter().flatten();
-            if inputs.any(|input| input.canonicalize().is_ok_and(|input| input == place)) {
+            if files::is_among(output, inputs.into_iter().flatten()) {
                 let message = format!("{} is an input; write to another file", output.display());
                 return Err(Usage(message).into());
             }
@@ -151,7 +149,7 @@ impl Plan {
         let Detected { detections, results, detector } = source.detections(&truth, settings)?;
         if let Some(keep) = keep {
             let records = records(&truth, &detections);
-            converters::write::whole(keep, &serde_json::to_vec(&records)?)?;
+            files::write_whole(keep, &serde_json::to_vec(&records)?)?;
         }
         let images = chosen_images(&truth, settings)?.len();
         let mut evaluation = evaluate(&truth, &detections, settings)?;
@@ -188,7 +186,7 @@ impl Outcome {
 }
 
 fn per_class(evaluation: &Evaluation) -> Json {
-    let class = |class: &crate::eval::coco::ClassCurves| {
+    let class = |class: &vision::eval::coco::ClassCurves| {
         let row = class.row();
         let [ap_small, ap_medium, ap_large] = row.ap_by_size;
         let [ar_small, ar_medium, ar_large] = row.ar_by_size;
@@ -214,7 +212,7 @@ fn per_class(evaluation: &Evaluation) -> Json {
 /// For all areas and the largest limit: precision and scores at every recall, the largest recall, by overlap.
 fn curves(evaluation: &Evaluation) -> Json {
     let ious = iou_thresholds();
-    let class = |class: &crate::eval::coco::ClassCurves| {
+    let class = |class: &vision::eval::coco::ClassCurves| {
         let all = 0..ious.len();
         json!({
             "category_id": class.id.as_ref().map(Id::json),

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::classes::{Categories, Class, Matching, matched};
 use super::pictures::{Picture, look};
 use super::provenance::{DetectorRun, Hashed};
-use crate::annotations::Id;
 use crate::cli::detect::share;
 use crate::cli::size::image_size;
 use crate::detect::coco::decimal;
 use crate::detect::{Detector, Labels};
-use crate::eval::{Detections, read_file};
 use crate::identify::{Loaded, Request, load};
 use network::models::DetectorFacts;
+use vision::annotations::Id;
+use vision::eval::{Detections, read_file};
 
 /// How a detector is run, where that is not the family's usual way.
 #[derive(Debug, Clone, PartialEq, Default, Args, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use converters::printable;
+use files::printable;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
@@ -12,8 +12,8 @@ use super::detector::Job;
 use super::provenance::Provenance;
 use super::source::Source;
 use crate::cli::Report;
-use crate::eval::read_file;
 use crate::report::{Align, Table};
+use vision::eval::read_file;
 
 /// What an earlier run printed, its settings of type `S`.
 pub(super) struct Recorded<S> {

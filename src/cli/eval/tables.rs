@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use converters::printable;
+use files::printable;
 
 use super::classes::Matching;
 use super::coco::Outcome;
 use super::provenance::{DetectorRun, Hashed};
-use crate::eval::coco::{ClassCurves, Evaluation, STATS};
 use crate::report::{Align, Table, count};
+use vision::eval::coco::{ClassCurves, Evaluation, STATS};
 
 pub(super) fn text(outcome: &Outcome) -> Result<String> {
     let Outcome { evaluation, provenance, images } = outcome;

@@ -12,11 +12,13 @@ use super::provenance::{DetectorRun, Hashed, Provenance, settings_sha256, tool};
 use super::replay::Recorded;
 use super::source::{Detected, DetectorArguments, Source};
 use super::voc_tables;
-use crate::annotations::Id;
 use crate::cli::detect::share;
 use crate::cli::{Report, Usage};
-use crate::eval::voc::{ClassResult, DevkitTruth, Scene, Settings, add_results, evaluate, read_ground_truth};
-use crate::eval::{Detections, Rules, Warning, coco, read_annotations, read_file};
+use vision::annotations::Id;
+use vision::eval::voc::{
+    ClassResult, DevkitTruth, Scene, Settings, add_results, evaluate, read_ground_truth,
+};
+use vision::eval::{Detections, Rules, Warning, coco, read_annotations, read_file};
 
 /// Arguments of `port eval voc`.
 #[derive(Debug, Args)]

@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 
 use super::tables;
 use super::voc::{Outcome, Year};
-use crate::eval::voc::{ClassResult, mean_average_precision};
 use crate::report::{Align, Table, count};
+use vision::eval::voc::{ClassResult, mean_average_precision};
 
 impl Year {
     fn of(self, result: &ClassResult) -> Option<f64> {

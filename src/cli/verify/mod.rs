@@ -14,7 +14,7 @@ use self::findings::{Findings, first_diverging};
 use super::network::find_table;
 use super::size::image_size;
 use super::{Report, Usage};
-use crate::detect::{Placement, preprocess, read_image};
+use crate::detect::{Placement, preprocess};
 use crate::identify::{Loaded, Request, load, load_from};
 use crate::report::{count, number};
 use crate::verify::{
@@ -23,6 +23,7 @@ use crate::verify::{
 };
 use network::graph::Array;
 use network::models::{Form, Size};
+use vision::pictures::read_image;
 
 /// Arguments of `port verify`.
 #[derive(Debug, Args)]

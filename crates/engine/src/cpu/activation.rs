@@ -155,7 +155,7 @@ mod tests {
     use crate::cpu::instructions::Instructions;
     use crate::cpu::registers::{load, store};
     use crate::cpu::value::{Value, assert_near};
-    use crate::kernel::Kernel;
+    use crate::reference::kernel::Kernel;
 
     const ACTIVATIONS: [Activation; 6] = [
         Activation::Relu,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::compile::compile;
+use super::packed::Packed;
+use super::supply::Supply;
 use super::{Memory, Plan};
 use crate::RuntimeError;
-use crate::plan::compile::compile;
-use crate::plan::packed::Packed;
-use crate::plan::supply::Supply;
 use network::graph::{Graph, Weights};
 
 /// Plans that are kept.
@@ -51,8 +51,8 @@ impl Plans {
             let plan = compile(&graph()?, &mut Supply::Lasting(&self.weights), &mut self.packed)?;
             self.plans.insert(shape.to_vec(), plan);
         }
-        let out_of_order = RuntimeError::Order { module: String::new() };
-        let plan = self.plans.get_mut(shape).ok_or(out_of_order)?;
+        let missing = || RuntimeError::internal("", "a plan was compiled and is not there");
+        let plan = self.plans.get_mut(shape).ok_or_else(missing)?;
         if !is_kept || latest != shape {
             plan.take_memory(memory);
         }

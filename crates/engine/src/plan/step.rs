@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
+use super::place::Place;
 use crate::cpu::aligned::Aligned;
 use crate::cpu::convolution::deformable::Samples;
 use crate::cpu::convolution::dense::packed::Dense;
@@ -23,9 +24,8 @@ use crate::cpu::windows::max_pool::max_pool;
 use crate::cpu::windows::resample::resample;
 use crate::cpu::windows::window::Channels;
 use crate::cpu::workspaces::Workspaces;
-use crate::kernels::resample::Resample;
-use crate::parameters::Parameters;
-use crate::plan::place::Place;
+use crate::reference::Parameters;
+use crate::resample::Resample;
 use crate::{Executor, NormStatistics, RuntimeError};
 use network::graph::{Activation, Graph, Pool, Value};
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Sgd;
+use super::convolution::Convolution;
 use crate::cpu::aligned::Aligned;
 use crate::cpu::convolution::depthwise::stored::Channelwise;
 use crate::cpu::team::{Parts, Team};
-use crate::training::convolution::Convolution;
 use network::graph::{Array, Parameter};
 
 /// Order of a parameter's numbers.

@@ -1,8 +1,8 @@
 //! Buffers by liveness: values that do not live at the same time share memory.
 
+use super::step::Step;
 use crate::cpu::aligned::Aligned;
 use crate::cpu::convolution::dense::gradient::SLACK;
-use crate::training::step::Step;
 
 /// What a value needs: floats, and the first and the last step that use it.
 #[derive(Debug, Clone, Copy)]

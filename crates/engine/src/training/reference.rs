@@ -2,10 +2,10 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 
+use super::place::Place;
+use super::step::{State, Step, Sum};
 use crate::cpu::aligned::Aligned;
-use crate::parameters::Parameters;
-use crate::training::place::Place;
-use crate::training::step::{State, Step, Sum};
+use crate::reference::Parameters;
 use crate::{Executor, NormStatistics, RuntimeError, array_tensor};
 use network::graph::{Graph, Node, Value, Weights};
 

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use super::convolution::{Convolution, Scratch};
+use super::learned::Learned;
+use super::place::Place;
+use super::reference::Reference;
 use crate::RuntimeError;
 use crate::cpu::aligned::Aligned;
 use crate::cpu::convolution::depthwise::stored::Channelwise;
 use crate::cpu::elements::channels::shuffle;
 use crate::cpu::elements::functions::{Function, apply};
-use crate::cpu::elements::planes::{pack, unpack};
+use crate::cpu::elements::planes::pack;
+use crate::cpu::elements::planes::unpack;
 use crate::cpu::elements::sums::{channel_sums, dot, pixel_dots};
 use crate::cpu::grid::Source;
 use crate::cpu::norm::normalisation::Normalisation;
@@ -15,14 +20,11 @@ use crate::cpu::rows::axis::{Along, Axis};
 use crate::cpu::rows::product::product;
 use crate::cpu::rows::transpose::Transpose;
 use crate::cpu::team::Team;
-use crate::cpu::windows::max_pool::{max_pool, max_pool_gradient};
+use crate::cpu::windows::max_pool::max_pool;
+use crate::cpu::windows::max_pool::max_pool_gradient;
 use crate::cpu::windows::resample::resample;
 use crate::cpu::windows::window::Channels;
-use crate::kernels::resample::Resample;
-use crate::training::convolution::{Convolution, Scratch};
-use crate::training::learned::Learned;
-use crate::training::place::Place;
-use crate::training::reference::Reference;
+use crate::resample::Resample;
 use network::graph::{Pool, Value};
 
 /// A parameter's gradient: its position, and whether others have written to it before.

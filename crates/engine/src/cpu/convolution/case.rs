@@ -2,7 +2,7 @@
 
 use crate::cpu::convolution::dense::stored::Products;
 use crate::cpu::value::{Value, random, wide};
-use crate::kernel::{Kernel, View};
+use crate::reference::kernel::{Kernel, View};
 use network::graph::Conv;
 
 /// A convolution with its operands.

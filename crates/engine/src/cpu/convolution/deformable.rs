@@ -131,7 +131,7 @@ impl Part<'_> {
 mod tests {
     use super::*;
     use crate::cpu::value::{Value, assert_near, random, wide};
-    use crate::kernel::{Kernel, View};
+    use crate::reference::kernel::{Kernel, View};
     use network::graph::{Conv, Op};
 
     /// Samples times the weights of a kernel without groups are the deformable convolution.

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::cpu::elements::sums::pixel_dots;
     use crate::cpu::value::Value;
-    use crate::kernel::Kernel;
+    use crate::reference::kernel::Kernel;
 
     const SHAPE: [usize; 4] = [2, if cfg!(miri) { 5 } else { 19 }, 3, 5];
 

@@ -198,8 +198,8 @@ impl Rows<'_> {
 mod tests {
     use super::*;
     use crate::cpu::value::{Value, random, wide};
-    use crate::kernel::{Kernel, View};
-    use crate::kernels::norm::GroupNorm;
+    use crate::reference::kernel::{Kernel, View};
+    use crate::reference::operators::norm::GroupNorm;
 
     /// Groups that end within a register, means far from zero.
     #[test]

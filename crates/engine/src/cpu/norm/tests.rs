@@ -3,9 +3,9 @@
 use super::normalisation::{Normalisation, Together};
 use crate::cpu::team::Team;
 use crate::cpu::value::{Value, assert_near, random, wide};
-use crate::kernel::{Kernel, View};
-use crate::kernels::norm;
-use crate::kernels::norm::{BatchNorm, ChannelAffine, GroupNorm, batch_moments};
+use crate::reference::kernel::{Kernel, View};
+use crate::reference::operators::norm;
+use crate::reference::operators::norm::{BatchNorm, ChannelAffine, GroupNorm, batch_moments};
 use network::graph::Activation;
 
 const EPSILON: f64 = 1e-3;

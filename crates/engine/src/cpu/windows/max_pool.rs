@@ -7,7 +7,7 @@ use crate::cpu::grid::{Grid, Source};
 use crate::cpu::instructions::Instructions;
 use crate::cpu::registers::{load, store};
 use crate::cpu::team::{Parts, Team};
-use crate::kernels::pool::window;
+use crate::resample::window;
 use network::graph::Pool;
 
 /// The largest value of each window, NaN if there is one.
@@ -139,8 +139,8 @@ mod tests {
     use super::*;
     use crate::cpu::value::Value;
     use crate::cpu::windows::window::result;
-    use crate::kernel::{Kernel, View};
-    use crate::kernels::pool::MaxPool;
+    use crate::reference::kernel::{Kernel, View};
+    use crate::reference::operators::pool::MaxPool;
 
     const CHANNELS: usize = if cfg!(miri) { 5 } else { 19 };
 

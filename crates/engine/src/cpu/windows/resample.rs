@@ -5,7 +5,7 @@ use pulp::Simd;
 use super::window::{Channels, Picture, Window, each_window};
 use crate::cpu::grid::Grid;
 use crate::cpu::team::Team;
-use crate::kernels::resample::Resample;
+use crate::resample::Resample;
 
 /// Weighted sums of the pixels that `resample` names.
 pub(crate) fn resample(
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::cpu::value::Value;
     use crate::cpu::windows::window::result;
-    use crate::kernel::{Kernel, View};
+    use crate::reference::kernel::{Kernel, View};
     use network::graph::{Pool, ResizeMode};
 
     const CHANNELS: usize = if cfg!(miri) { 5 } else { 19 };

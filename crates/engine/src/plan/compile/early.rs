@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::plan::compile::convolution::has_kernel;
+use super::convolution::has_kernel;
 use network::graph::{Activation, Graph, Op, Value};
 
 /// Functions that are applied before values are joined.

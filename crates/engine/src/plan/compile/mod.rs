@@ -14,18 +14,18 @@ use candle_core::DType;
 use self::concatenation::{Target, targets};
 use self::convolution::{Waiting, has_kernel};
 use self::early::Early;
+use super::buffers::Buffers;
+use super::packed::Packed;
+use super::place::{Form, Place};
+use super::step::{Kernel, Part, Reference, Step};
+use super::supply::Supply;
 use super::{Output, Plan};
 use crate::RuntimeError;
 use crate::cpu::grid::{Grid, runs};
 use crate::cpu::instructions::Instructions;
 use crate::cpu::workspaces::Workspaces;
-use crate::kernels::resample::Resample;
-use crate::parameters::Parameters;
-use crate::plan::buffers::Buffers;
-use crate::plan::packed::Packed;
-use crate::plan::place::{Form, Place};
-use crate::plan::step::{Kernel, Part, Reference, Step};
-use crate::plan::supply::Supply;
+use crate::reference::Parameters;
+use crate::resample::Resample;
 use network::graph::{Conv, Graph, GraphError, Node, Op, Value};
 
 /// Compiles a graph for its input shape; the plan has no memory yet.
@@ -206,7 +206,8 @@ impl Compiler<'_, '_> {
 
     fn out_of_order(&self, value: Value) -> RuntimeError {
         let node = self.graph.node(value);
-        RuntimeError::Order { module: node.map_or_else(String::new, |node| self.graph.path(node).to_owned()) }
+        let module = node.map_or("", |node| self.graph.path(node));
+        RuntimeError::internal(module, "a value is used before it is computed")
     }
 
     /// Where a value `[N, C, H, W]` lies, its channels in order, and the first of them.
@@ -318,7 +319,7 @@ impl Compiler<'_, '_> {
         }
         let input = self.graph.inputs().first().copied();
         let input = input.and_then(|input| Some((self.places.get(&input)?.clone(), self.shape(input))));
-        let (input, input_shape) = input.ok_or_else(|| RuntimeError::Order { module: String::new() })?;
+        let (input, input_shape) = input.ok_or_else(|| RuntimeError::internal("", "there is no input"))?;
         let parameters = Parameters::of_nodes(self.graph, self.supply.weights(), DType::F32, |value| {
             self.steps
                 .iter()

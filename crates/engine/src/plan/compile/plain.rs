@@ -1,11 +1,11 @@
 //! What works on row-major numbers: other shapes and orders of axes, sums along an axis, matrix products.
 
+use super::concatenation::flattens;
 use super::{Compiler, copy};
 use crate::RuntimeError;
 use crate::cpu::grid::{Grid, Run};
 use crate::cpu::rows::axis::{Along, Axis};
 use crate::cpu::rows::transpose::Transpose;
-use crate::plan::compile::concatenation::flattens;
 use crate::plan::place::{Form, Place};
 use crate::plan::step::{Kernel, Part};
 use network::graph::{Node, Value};

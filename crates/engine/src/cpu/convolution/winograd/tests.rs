@@ -12,7 +12,7 @@ use crate::cpu::instructions::Instructions;
 use crate::cpu::team::Team;
 use crate::cpu::value::{Value, assert_near, random, wide};
 use crate::cpu::workspaces::Workspaces;
-use crate::kernel::{Kernel, View};
+use crate::reference::kernel::{Kernel, View};
 use network::graph::{Activation, Conv};
 
 /// Odd sizes, channels that fill no register, a residual, every width of panels; against the reference in f64.
