@@ -9,22 +9,8 @@ use std::time::Duration;
 
 use crate::lower::{Memory, Packed, PackedWeights, Program, Source, StoredWeights, Supply, lower};
 use crate::store::{Factors, Rule, Store};
-use crate::{NormStatistics, RuntimeError};
-use network::graph::{Array, Graph, Parameter, Weights};
-
-/// What is trained.
-pub struct Training<'a> {
-    /// The group of each parameter that is trained; none for what is frozen. Buffers are never trained.
-    pub group: &'a dyn Fn(&Parameter) -> Option<usize>,
-    /// Where the batch norm of a module, by its path, takes its statistics from.
-    pub statistics: &'a dyn Fn(&str) -> NormStatistics,
-}
-
-impl Training<'_> {
-    /// Every parameter, in one group, with the statistics of the batch.
-    pub const ALL: Training<'static> =
-        Training { group: &|_| Some(0), statistics: &|_| NormStatistics::Batch };
-}
+use crate::{RuntimeError, Training};
+use network::graph::{Array, Graph, Weights};
 
 /// A graph that is ready to run, or to be trained.
 #[derive(Debug)]
@@ -51,9 +37,9 @@ impl Plan {
     ///
     /// # Errors
     /// Weights that do not fit, an operator without a way back.
-    pub fn training(graph: &Graph, weights: &Weights, training: &Training<'_>) -> Result<Plan, RuntimeError> {
-        let store = Store::new(graph, weights, training.group)?;
-        let stored = StoredWeights { layout: store.layout(), statistics: training.statistics };
+    pub fn training(graph: &Graph, weights: &Weights, training: &Training) -> Result<Plan, RuntimeError> {
+        let store = Store::new(graph, weights, &*training.group)?;
+        let stored = StoredWeights { layout: store.layout(), statistics: &*training.statistics };
         let program = lower(graph, Source::Stored(stored))?;
         Ok(Plan::of(program, store))
     }

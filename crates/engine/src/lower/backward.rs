@@ -59,7 +59,8 @@ pub(super) fn backward(
     }
     let Some(at) = tape.last().map(|step| step.value) else { return Ok(Found::default()) };
     let mut backward = Backward { lower, gradients: HashMap::new(), readers, reached: BTreeSet::new(), at };
-    let seeds = outputs.iter().map(|(value, place)| backward.seed(*value, place)).collect::<Result<_, _>>()?;
+    let seeds =
+        outputs.iter().map(|(value, place)| backward.seed(*value, place)).collect::<Result<_, _>>()?;
     for step in tape.iter().rev() {
         backward.visit(step)?;
     }
@@ -72,7 +73,8 @@ impl Backward<'_, '_> {
         if !self.lower.needs_gradient(value) {
             return Ok(None);
         }
-        let part = place.in_order().ok_or_else(|| self.lower.internal(value, "its channels lie in no order"))?;
+        let part =
+            place.in_order().ok_or_else(|| self.lower.internal(value, "its channels lie in no order"))?;
         let target = self.slot(part);
         if !target.add {
             return Ok(Some(Place::of(target.part, place.form)));
@@ -123,7 +125,9 @@ impl Backward<'_, '_> {
             }
             self.unshare(part.buffer);
         }
-        let Some(Gradient::Own { buffer, written }) = self.gradients.get_mut(&part.buffer) else { return None };
+        let Some(Gradient::Own { buffer, written }) = self.gradients.get_mut(&part.buffer) else {
+            return None;
+        };
         let (buffer, missing) = (*buffer, written.fill(part));
         self.zeros(buffer, missing);
         Some(Part { buffer, ..part })
@@ -206,7 +210,8 @@ impl Backward<'_, '_> {
     pub(super) fn pass_on(&mut self, step: &Step, read: usize, gradient: Part) -> Result<(), RuntimeError> {
         let part = *step.reads.get(read).ok_or_else(|| self.without_gradient(step))?;
         let fills = part.is_packed() && part.elements() == self.lower.size(part.buffer);
-        let is_only = self.readers.get(&part.buffer) == Some(&1) && !self.gradients.contains_key(&part.buffer);
+        let is_only =
+            self.readers.get(&part.buffer) == Some(&1) && !self.gradients.contains_key(&part.buffer);
         if self.wants(part) && fills && is_only {
             self.gradients.insert(part.buffer, Gradient::Shared { base: part, gradient });
             return Ok(());

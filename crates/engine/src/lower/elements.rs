@@ -157,7 +157,12 @@ impl FactorSum {
 
 impl Lower<'_> {
     /// A function of every element; a view where the parts of the value have applied it.
-    pub(super) fn activation(&mut self, value: Value, x: Value, function: Activation) -> Result<(), RuntimeError> {
+    pub(super) fn activation(
+        &mut self,
+        value: Value,
+        x: Value,
+        function: Activation,
+    ) -> Result<(), RuntimeError> {
         let from = self.place(x)?;
         if self.applied.contains(&value) {
             self.settle(value, from);
@@ -234,7 +239,12 @@ impl Lower<'_> {
     }
 
     /// Channels dealt out in turn: packed weights find them where they are, others want them in order.
-    pub(super) fn channel_shuffle(&mut self, value: Value, node: &Node, groups: usize) -> Result<(), RuntimeError> {
+    pub(super) fn channel_shuffle(
+        &mut self,
+        value: Value,
+        node: &Node,
+        groups: usize,
+    ) -> Result<(), RuntimeError> {
         let x = self.one(node)?;
         let from = self.map(x)?;
         let each = from.positions.len() / groups.max(1);

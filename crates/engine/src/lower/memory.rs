@@ -2,6 +2,7 @@
 
 use super::step::Step;
 use crate::RuntimeError;
+use crate::cpu::convolution::dense::gradient::SLACK;
 
 /// What a value needs: floats, and the first and the last step that use it.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +70,7 @@ fn shared(needs: Vec<Need>) -> Sharing {
         }
         numbers.iter_mut().skip(value).take(1).for_each(|number| *number = at);
     }
-    Sharing { sizes: buffers.into_iter().map(|(size, _)| size).collect(), numbers }
+    Sharing { sizes: buffers.into_iter().map(|(size, _)| size + SLACK).collect(), numbers }
 }
 
 #[cfg(test)]
@@ -79,8 +80,9 @@ mod tests {
     #[test]
     fn values_share_what_is_free_for_all_of_their_life() {
         let need = |size, first, last| Need { size, first, last };
-        let sharing = shared(vec![need(10, 0, 1), need(100, 1, 2), need(50, 2, 3), need(40, 3, 4), need(0, 9, 9)]);
+        let sharing =
+            shared(vec![need(10, 0, 1), need(100, 1, 2), need(50, 2, 3), need(40, 3, 4), need(0, 9, 9)]);
         assert_eq!(sharing.numbers, [1, 0, 1, 0, 0]);
-        assert_eq!(sharing.sizes, [100, 50]);
+        assert_eq!(sharing.sizes, [100 + SLACK, 50 + SLACK]);
     }
 }

@@ -122,8 +122,9 @@ impl Norm {
 impl NormSums {
     pub(crate) fn run(&self, tools: &mut Tools<'_>, reads: Reads<'_>) -> Result<(), RuntimeError> {
         let norm = numbered(tools.norms, self.norm)?;
-        let (weights, gradients) =
-            tools.store.value_and_gradients(self.weight, self.targets.map(|sum| sum.map(|sum| sum.parameter)))?;
+        let (weights, gradients) = tools
+            .store
+            .value_and_gradients(self.weight, self.targets.map(|sum| sum.map(|sum| sum.parameter)))?;
         let adds = self.targets.map(|sum| sum.is_some_and(|sum| sum.add));
         norm.sums(tools.team, reads.two()?, weights, gradients, adds);
         Ok(())
@@ -234,7 +235,9 @@ impl Lower<'_> {
                 let running = [self.parameter(node, 2)?, self.parameter(node, 3)?];
                 match self.statistics(node) {
                     NormStatistics::Running => (Together::Given, *epsilon, Statistics::Running(running)),
-                    NormStatistics::Batch => (Together::Batch, *epsilon, Statistics::Batch(running, *momentum)),
+                    NormStatistics::Batch => {
+                        (Together::Batch, *epsilon, Statistics::Batch(running, *momentum))
+                    }
                 }
             }
             _ => return Err(self.internal(group.root, "is no norm")),

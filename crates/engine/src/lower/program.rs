@@ -66,7 +66,11 @@ impl Memory {
                 *buffer = Aligned::zeros(*size);
             }
         }
-        self.buffers.iter_mut().skip(program.input.buffer).take(1).for_each(|buffer| buffer.floats_mut().fill(0.0));
+        self.buffers
+            .iter_mut()
+            .skip(program.input.buffer)
+            .take(1)
+            .for_each(|buffer| buffer.floats_mut().fill(0.0));
         self.scratch.grow(program.scratch);
     }
 
@@ -140,7 +144,7 @@ fn visit(lower: &mut Lower<'_>, group: &Group) -> Result<(), RuntimeError> {
 }
 
 fn finish(
-    lower: Lower<'_>,
+    mut lower: Lower<'_>,
     mut forward: Vec<Step>,
     named: Vec<(Value, Place)>,
     found: Found,
@@ -150,10 +154,18 @@ fn finish(
     let input_value = graph.inputs().first().copied().ok_or_else(nothing)?;
     let mut input = lower.place(input_value)?;
     let places = named.into_iter().zip(found.seeds);
-    let mut outputs: Vec<Output> = graph.outputs().iter().zip(places).map(|((name, value), ((_, place), gradient))| {
-        Output { name: name.clone(), shape: lower.shape(*value).to_vec(), place, gradient }
-    }).collect();
-    let mut backward = lower.steps;
+    let mut outputs: Vec<Output> = graph
+        .outputs()
+        .iter()
+        .zip(places)
+        .map(|((name, value), ((_, place), gradient))| Output {
+            name: name.clone(),
+            shape: lower.shape(*value).to_vec(),
+            place,
+            gradient,
+        })
+        .collect();
+    let mut backward = std::mem::take(&mut lower.steps);
     let sizes = lower.sizes();
     let kept = kept(&input, &outputs, [forward.len(), backward.len()]);
     let Sharing { sizes, numbers } = share(&sizes, forward.iter().chain(&backward), &kept)?;
@@ -168,7 +180,7 @@ fn finish(
         graph: graph.clone(),
         forward,
         backward,
-        norms: lower.norms,
+        norms: std::mem::take(&mut lower.norms),
         input,
         input_shape: lower.shape(input_value).to_vec(),
         outputs,
@@ -268,7 +280,12 @@ impl Program {
     ///
     /// # Errors
     /// An output that the network does not have.
-    pub(crate) fn output(&self, memory: &Memory, name: &str, numbers: &mut Vec<f32>) -> Result<(), RuntimeError> {
+    pub(crate) fn output(
+        &self,
+        memory: &Memory,
+        name: &str,
+        numbers: &mut Vec<f32>,
+    ) -> Result<(), RuntimeError> {
         let Output { shape, place, .. } = self.named(name)?;
         let missing = || RuntimeError::internal("", "a plan is read without its memory");
         let buffer = memory.buffers.get(place.buffer).ok_or_else(missing)?;

@@ -90,8 +90,10 @@ impl Reference {
         let inputs = self.inputs(tools.graph, node, reads)?;
         let result = Place::row_major(0, &node.shape);
         let gradient = array(&result, floats(reads.buffers(), reads.part(inputs.len())?)?, &node.shape);
-        let [inputs_wanted, parameters_wanted] =
-            [targets.iter().map(Option::is_some).collect::<Vec<bool>>(), sums.iter().map(Option::is_some).collect()];
+        let [inputs_wanted, parameters_wanted] = [
+            targets.iter().map(Option::is_some).collect::<Vec<bool>>(),
+            sums.iter().map(Option::is_some).collect(),
+        ];
         let wanted = Wanted { inputs: &inputs_wanted, parameters: &parameters_wanted };
         let parameters = self.parameters(tools)?;
         let gradients = node::backward(tools.graph, node, &inputs, &parameters, &gradient, wanted)?;
@@ -100,7 +102,11 @@ impl Reference {
                 tools.store.put_gradient(*parameter, &gradient.data, *add)?;
             }
         }
-        Ok(gradients.inputs.into_iter().map(|gradient| gradient.map_or_else(Vec::new, |array| array.data)).collect())
+        Ok(gradients
+            .inputs
+            .into_iter()
+            .map(|gradient| gradient.map_or_else(Vec::new, |array| array.data))
+            .collect())
     }
 
     /// Adds what [`Reference::differentiate`] gave to the gradients of the inputs.
@@ -130,11 +136,12 @@ impl Reference {
     }
 
     fn inputs(&self, graph: &Graph, node: &Node, reads: Reads<'_>) -> Result<Vec<Array>, RuntimeError> {
-        let inputs = self.forms.iter().zip(&node.inputs).enumerate().map(|(index, ((form, positions), input))| {
-            let part = reads.part(index)?;
-            let shape = graph.node(*input).map(|node| node.shape.as_slice()).unwrap_or_default();
-            Ok(array(&placed(part, *form, positions), floats(reads.buffers(), part)?, shape))
-        });
+        let inputs =
+            self.forms.iter().zip(&node.inputs).enumerate().map(|(index, ((form, positions), input))| {
+                let part = reads.part(index)?;
+                let shape = graph.node(*input).map(|node| node.shape.as_slice()).unwrap_or_default();
+                Ok(array(&placed(part, *form, positions), floats(reads.buffers(), part)?, shape))
+            });
         inputs.collect()
     }
 

@@ -223,7 +223,12 @@ impl Lower<'_> {
     }
 
     /// Points before channels or after them: they lie where they lay. Other orders are copied.
-    pub(super) fn transpose(&mut self, value: Value, node: &Node, order: &[usize]) -> Result<(), RuntimeError> {
+    pub(super) fn transpose(
+        &mut self,
+        value: Value,
+        node: &Node,
+        order: &[usize],
+    ) -> Result<(), RuntimeError> {
         let x = self.one(node)?;
         let from = self.place(x)?;
         let turned = match from.form {
@@ -295,7 +300,12 @@ impl Lower<'_> {
     }
 
     /// Row-major values one after another along an axis.
-    pub(super) fn join_row_major(&mut self, value: Value, node: &Node, axis: usize) -> Result<(), RuntimeError> {
+    pub(super) fn join_row_major(
+        &mut self,
+        value: Value,
+        node: &Node,
+        axis: usize,
+    ) -> Result<(), RuntimeError> {
         let whole = Axis::new(&node.shape, axis);
         let to = self.row_major_target(value);
         let rows = to.span().seen_as([1, whole.before, whole.size * whole.behind]);

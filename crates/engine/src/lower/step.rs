@@ -34,11 +34,7 @@ pub(crate) enum Work {
     /// Gradients of parameters.
     Sum(Sum),
     /// Gradients of a node's inputs and parameters, by the reference.
-    Differentiate {
-        node: Reference,
-        targets: Vec<Option<Target>>,
-        sums: Vec<Option<SumTarget>>,
-    },
+    Differentiate { node: Reference, targets: Vec<Option<Target>>, sums: Vec<Option<SumTarget>> },
 }
 
 /// Where a result is written, or added to what is there.
@@ -118,7 +114,6 @@ impl<'a> Reads<'a> {
     pub(crate) fn buffers(&self) -> &'a [Aligned] {
         self.buffers
     }
-
 }
 
 /// Where a kernel writes.
@@ -203,7 +198,8 @@ impl Step {
         buffers: &mut [Aligned],
     ) -> Result<(), RuntimeError> {
         let taken = buffers.get_mut(part.buffer).map(std::mem::take);
-        let mut result = taken.ok_or_else(|| RuntimeError::internal("", "a step writes a buffer that is not there"))?;
+        let mut result =
+            taken.ok_or_else(|| RuntimeError::internal("", "a step writes a buffer that is not there"))?;
         let Part { grid, channel, channels, .. } = *part;
         let to = Writes { floats: result.floats_mut(), grid, channel, channels, add: *add };
         let done = write.run(tools, Reads { step: self, buffers }, to);

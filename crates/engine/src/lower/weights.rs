@@ -54,7 +54,10 @@ impl<'a> Lower<'a> {
     }
 
     /// Numbers of the first parameters of a node, which asks for them once.
-    pub(super) fn numbers<const COUNT: usize>(&mut self, node: &Node) -> Result<[Vec<f32>; COUNT], RuntimeError> {
+    pub(super) fn numbers<const COUNT: usize>(
+        &mut self,
+        node: &Node,
+    ) -> Result<[Vec<f32>; COUNT], RuntimeError> {
         let path = self.graph.path(node);
         let Source::Packed(weights) = &mut self.source else {
             return Err(RuntimeError::internal(path, "the weights are not packed"));

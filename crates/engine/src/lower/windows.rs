@@ -15,11 +15,19 @@ use network::graph::{Node, Op, Pool, Value};
 /// Kernels that work window by window.
 #[derive(Debug)]
 pub(crate) enum Windows {
-    MaxPool { pool: Pool, runs: Vec<Run> },
+    MaxPool {
+        pool: Pool,
+        runs: Vec<Run>,
+    },
     /// Of the input and the gradient of the result: adds to the gradient of the input.
-    MaxPoolGradient { pool: Pool },
+    MaxPoolGradient {
+        pool: Pool,
+    },
     /// Weighted sums over rows and columns.
-    Resample { weights: Box<Resample>, runs: Vec<Run> },
+    Resample {
+        weights: Box<Resample>,
+        runs: Vec<Run>,
+    },
 }
 
 impl Windows {
@@ -100,9 +108,7 @@ impl Lower<'_> {
         let weights = match &node.op {
             Op::MaxPool(pool) => {
                 let pool = *pool;
-                return self.by_channel(value, &from, |runs| {
-                    Write::Windows(Windows::MaxPool { pool, runs })
-                });
+                return self.by_channel(value, &from, |runs| Write::Windows(Windows::MaxPool { pool, runs }));
             }
             Op::AveragePool(pool) => Resample::average(pool, size),
             Op::AdaptiveAveragePool { size: to } => Resample::adaptive_average(size, *to),

@@ -61,8 +61,17 @@ impl Written {
         let [images, image, record] = self.layout.unwrap_or_default();
         let mut missing = Vec::new();
         for band in self.bands.iter_mut().filter(|band| bands[0] <= band.start && band.end <= bands[1]) {
-            let free = band.channels.iter_mut().enumerate().filter(|(at, written)| channels.contains(at) && !**written);
-            let free: Vec<usize> = free.map(|(channel, written)| { *written = true; channel }).collect();
+            let free = band
+                .channels
+                .iter_mut()
+                .enumerate()
+                .filter(|(at, written)| channels.contains(at) && !**written);
+            let free: Vec<usize> = free
+                .map(|(channel, written)| {
+                    *written = true;
+                    channel
+                })
+                .collect();
             let width = band.end - band.start;
             let row = Grid::packed(images, [1, width], record);
             let grid = Grid { start: band.start * record, image, ..row };
@@ -146,7 +155,8 @@ mod tests {
         assert!(written.claim(level(0, 6)));
         assert!(!written.claim(whole()));
         let missing = written.fill(whole());
-        let bands: Vec<_> = missing.iter().map(|part| (part.grid.start, part.grid.width, part.channels)).collect();
+        let bands: Vec<_> =
+            missing.iter().map(|part| (part.grid.start, part.grid.width, part.channels)).collect();
         assert_eq!(bands, [(30, 2, 5)]);
     }
 

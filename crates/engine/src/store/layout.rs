@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::RuntimeError;
 use crate::cpu::convolution::dense::stored::Products;
 use crate::cpu::convolution::depthwise::stored::Channelwise;
 use crate::cpu::convolution::taps;
@@ -62,6 +63,19 @@ impl Layout {
         let trained = place(slots.iter_mut().filter(|slot| slot.is_trained), 0);
         let size = place(slots.iter_mut().filter(|slot| !slot.is_trained), trained);
         Layout { slots, trained, size }
+    }
+
+    /// Whether a graph has the parameters that lie here.
+    ///
+    /// # Errors
+    /// A parameter that has no place, or another one.
+    pub(crate) fn check(&self, graph: &Graph) -> Result<(), RuntimeError> {
+        match self.slots.iter().map(|slot| &slot.parameter).eq(graph.parameters()) {
+            true => Ok(()),
+            false => {
+                Err(RuntimeError::internal("", "the network has other parameters for another input shape"))
+            }
+        }
     }
 
     /// No parameters.
@@ -151,9 +165,8 @@ fn orders(graph: &Graph) -> HashMap<usize, Order> {
 fn wanted(graph: &Graph, node: &Node, conv: &Conv) -> Option<Order> {
     let input = graph.node(*node.inputs.first()?)?;
     let [_, channels, _, _] = *input.shape else { return None };
-    let reach = |axis: fn([usize; 2]) -> usize| {
-        axis(conv.dilation) * (axis(conv.kernel) - 1) >= axis(conv.padding)
-    };
+    let reach =
+        |axis: fn([usize; 2]) -> usize| axis(conv.dilation) * (axis(conv.kernel) - 1) >= axis(conv.padding);
     let reaches = reach(|[height, _]| height) && reach(|[_, width]| width);
     let is_depthwise = conv.groups > 1 && conv.groups == channels && conv.out == channels;
     match conv.groups {

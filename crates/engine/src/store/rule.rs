@@ -36,9 +36,11 @@ impl Store {
     /// # Errors
     /// A group that has no factors.
     pub fn apply(&mut self, rule: &Rule, factors: &[Factors]) -> Result<(), RuntimeError> {
-        let missing = |group| RuntimeError::internal("", format!("there are no factors for the group {group}"));
+        let missing =
+            |group| RuntimeError::internal("", format!("there are no factors for the group {group}"));
         let spans = self.spans().into_iter().map(|(floats, group)| {
-            let Factors { learning_rate, weight_decay } = *factors.get(group).ok_or_else(|| missing(group))?;
+            let Factors { learning_rate, weight_decay } =
+                *factors.get(group).ok_or_else(|| missing(group))?;
             Ok((floats, [learning_rate, weight_decay]))
         });
         let spans: Vec<Span> = spans.collect::<Result<_, RuntimeError>>()?;

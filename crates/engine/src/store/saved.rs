@@ -72,7 +72,8 @@ impl Store {
         for slot in self.layout.slots() {
             fill(values.floats_mut(), slot, &tensors, VALUE)?;
         }
-        let names = tensors.names().into_iter().filter_map(|name: &str| Some(name.split_once('/')?.0.to_string()));
+        let names =
+            tensors.names().into_iter().filter_map(|name: &str| Some(name.split_once('/')?.0.to_string()));
         let mut slabs: Vec<String> = names.filter(|slab| slab != VALUE).collect();
         slabs.sort_unstable();
         slabs.dedup();

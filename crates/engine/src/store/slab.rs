@@ -189,7 +189,9 @@ impl Store {
         let slots = self.layout.slots().iter().zip(&self.reached);
         for (slot, _) in slots.filter(|(slot, is_reached)| slot.is_trained && **is_reached) {
             match spans.last_mut() {
-                Some((last, group)) if *group == slot.group && follows(last, slot) => last.end = slot.floats.end,
+                Some((last, group)) if *group == slot.group && follows(last, slot) => {
+                    last.end = slot.floats.end
+                }
                 _ => spans.push((slot.floats.clone(), slot.group)),
             }
         }

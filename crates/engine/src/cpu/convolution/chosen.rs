@@ -101,13 +101,7 @@ impl Dense {
         Dense::new(Products::backward(conv, *channels), conv, *channels, size, true)
     }
 
-    fn new(
-        products: Products,
-        conv: &Conv,
-        channels: usize,
-        size: [usize; 2],
-        is_backward: bool,
-    ) -> Dense {
+    fn new(products: Products, conv: &Conv, channels: usize, size: [usize; 2], is_backward: bool) -> Dense {
         let [from, to] = if is_backward { [conv.out, channels] } else { [channels, conv.out] };
         let instructions = products.instructions();
         let tiling = Tiling::of(size, 9 * from * to);

@@ -1,6 +1,6 @@
 //! Pixels from planes (NCHW), and planes from pixels.
 
-use crate::cpu::grid::{Grid, Source};
+use crate::cpu::grid::Grid;
 use crate::cpu::team::Team;
 
 /// Channels one after another (NCHW) into pixels; channel `i` goes to `positions[i]`.

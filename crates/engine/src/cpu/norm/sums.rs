@@ -1,10 +1,10 @@
 //! Sums of chunks of pixels, and what they come to together.
 
-use crate::cpu::norm::chunks::Chunks;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
+use super::chunks::Chunks;
 use super::normalisation::{Normalisation, part};
 use crate::cpu::activation::activation_gradient;
 use crate::cpu::grid::Source;

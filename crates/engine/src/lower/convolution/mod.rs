@@ -85,7 +85,13 @@ impl Convolution {
             Convolution::Depthwise { weights, runs, activation } => {
                 for (run, offset) in in_turn(runs) {
                     let target = (&mut *result, grid, channel + offset);
-                    weights.run(team, (first.0, first.1, run.start), target, (offset, run.length), *activation);
+                    weights.run(
+                        team,
+                        (first.0, first.1, run.start),
+                        target,
+                        (offset, run.length),
+                        *activation,
+                    );
                 }
             }
             Convolution::Sample { samples } => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Convolution;
 use crate::RuntimeError;
+use crate::cpu::convolution::chosen::ScratchSize;
 use crate::cpu::convolution::deformable::Samples;
 use crate::cpu::convolution::dense::packed::{Dense, Layout};
 use crate::cpu::convolution::depthwise::packed::Depthwise;
@@ -60,7 +61,8 @@ impl Lower<'_> {
             let [kernel, bias] = self.kernel_and_bias(node, conv)?;
             return self.packed_depthwise(group, (conv, &kernel, &bias), &from);
         }
-        let buffers: Vec<usize> = [Some(from.span()), residual].iter().flatten().map(|part| part.buffer).collect();
+        let buffers: Vec<usize> =
+            [Some(from.span()), residual].iter().flatten().map(|part| part.buffer).collect();
         let to = self.target(group.result, &buffers)?;
         let operands = |from: Part| [Some(from), residual].into_iter().flatten().collect::<Vec<Part>>();
         match from.in_order().filter(|_| pays(conv, channels)) {
@@ -70,6 +72,7 @@ impl Lower<'_> {
                 let weights = self.packed()?.winograd(node, tiling, |instructions| {
                     Winograd::new(tiling, &kernel, &bias, channels, instructions)
                 });
+                self.reserve(ScratchSize::of_threads(weights.workspace()));
                 let write = Convolution::Winograd { weights, activation: group.activation };
                 self.push(group.result, Write::Convolution(write), operands(part), to.span());
             }
@@ -132,7 +135,8 @@ impl Lower<'_> {
         conv: &DeformConv,
     ) -> Result<(), RuntimeError> {
         let residual = group.residual.map(|residual| self.ordered(residual)).transpose()?;
-        let parts: Vec<Part> = node.inputs.iter().map(|input| self.ordered(*input)).collect::<Result<_, _>>()?;
+        let parts: Vec<Part> =
+            node.inputs.iter().map(|input| self.ordered(*input)).collect::<Result<_, _>>()?;
         let buffers: Vec<usize> = parts.iter().chain(&residual).map(|part| part.buffer).collect();
         let to = self.target(group.result, &buffers)?;
         let channels = channels(self.graph, node);

@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::packed::{Dense, Segment};
 use crate::cpu::convolution::epilogue::Epilogue;
-use crate::cpu::convolution::panel::{Panel, add_products, has_many_registers};
+use crate::cpu::convolution::panel::{Panel, add_products};
 use crate::cpu::grid::{Grid, Run};
 use crate::cpu::registers::load;
 use network::graph::Conv;
@@ -94,7 +94,11 @@ pub(super) struct Tiles<'a> {
 
 impl Tiles<'_> {
     #[inline(always)]
-    pub(super) fn run<S: Simd, const PIXELS: usize, const REGISTERS: usize>(self, simd: S, result: &mut [f32]) {
+    pub(super) fn run<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
+        self,
+        simd: S,
+        result: &mut [f32],
+    ) {
         let Part { to, first_row, .. } = self.part;
         let rows = result.len().div_ceil(to.row.max(1));
         let count = rows * to.width;

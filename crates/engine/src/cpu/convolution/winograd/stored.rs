@@ -7,7 +7,6 @@ use pulp::{Simd, WithSimd};
 use super::patch::{Patch, Pixels, transform_channels};
 use super::tiling::Tiling;
 use super::transform::{Four, Tile, Two, transposed};
-use crate::cpu::aligned::Aligned;
 use crate::cpu::convolution::epilogue::Epilogue;
 use crate::cpu::convolution::panel::{Panel, add_products, has_many_registers, panels};
 use crate::cpu::grid::{Grid, Source};
