@@ -1,6 +1,6 @@
 //! Runs a graph.
 //!
-//! - [`Executor`] interprets the nodes with candle tensors and candle's autograd: the reference for everything
+//! - [`Executor`] interprets the nodes one by one, with gradients by autograd: the reference for everything
 //!   faster, for f32 and f64, with an observer of every value;
 //! - [`Plan`] runs a graph in f32 as fast as possible, [`Plans`] a network for inputs of several shapes;
 //! - [`Parameters`] are the tensors of a graph's parameters, frozen or trainable;
