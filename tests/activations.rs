@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 
-use network::graph::passes::fold_batch_norms;
+use network::graph::rewrite::fold_batch_norms;
 use network::graph::{Graph, Weights};
 use network::models::{Form, preset};
 use support::{error, input, reference, synthetic_weights, taps, values};

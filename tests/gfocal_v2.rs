@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use converters::{Checkpoint, Dtype};
 use engine::{Executor, NormStatistics, Parameters, to_f64};
 use network::graph::cost::costs;
-use network::graph::passes::fold_batch_norms;
+use network::graph::rewrite::fold_batch_norms;
 use network::graph::{Conv, DeformConv, Graph, Op, Weights};
 use network::models::gfocal_v2::GFocalV2;
 use network::models::{Block, Deformable, ExtraLevels, Form, Fpn, Head, Model, Network, ResNet, Size};

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use candle_core::{DType, Device, Tensor};
 use engine::{Executor, NormStatistics, Parameters, Plan, instructions, to_f64};
-use network::graph::passes::deploy;
+use network::graph::rewrite::deploy;
 use network::graph::{Activation, Conv, DeformConv, Graph, Pool, ResizeMode, Weights};
 use network::models::gfocal_v2::GFocalV2;
 use network::models::gold_yolo::GoldYolo;

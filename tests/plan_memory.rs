@@ -6,7 +6,7 @@ mod support;
 
 use engine::Plan;
 use network::graph::Graph;
-use network::graph::passes::deploy;
+use network::graph::rewrite::deploy;
 use network::models::{Form, preset};
 use peak_alloc::PeakAlloc;
 use support::synthetic_weights;

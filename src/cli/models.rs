@@ -11,7 +11,7 @@ use super::{Report, Usage};
 use crate::detect::Placement;
 use crate::report::{Align, Table, count, number};
 use network::graph::cost::{Cost, costs};
-use network::graph::passes::deploy;
+use network::graph::rewrite::deploy;
 use network::graph::{Graph, GraphError, Module, Node};
 use network::models::{FAMILIES, Family, Form, Model, Preset, Size};
 

@@ -1,7 +1,7 @@
 //! The output of a network into boxes and scores: in f32 as upstream does, in f64 to measure its rounding.
 
 use super::Error;
-use engine::Element;
+use network::element::Element;
 use network::models::{Head, Scores, Sides, Size};
 use vision::boxes::clipped;
 

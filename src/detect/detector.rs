@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::preprocess::size_of;
 use super::{Detection, Error, Placement, decode, detections, preprocess};
 use engine::{Plans, RuntimeError};
-use network::graph::passes::{Deployment, deploy};
+use network::graph::rewrite::{Deployment, deploy};
 use network::graph::{Graph, Weights};
 use network::models::{DetectorFacts, Form, Model, Resize};
 

@@ -5,7 +5,8 @@ use candle_core::Tensor;
 use super::network::Network;
 use super::recording::VerifyError;
 use crate::detect::{Decoded, decode, priors};
-use engine::{Element, to_f64};
+use engine::to_f64;
+use network::element::Element;
 
 /// Names in recordings of values that are decoded from the raw output.
 pub(super) const DECODED: [&str; 5] =

@@ -11,7 +11,7 @@ use port::mapping::Table;
 use super::layers::{share, wide};
 use super::support::{gold_yolo_tiny, input, json, reference, taps};
 use super::{decoded, graph, network, networks};
-use network::graph::passes::deploy;
+use network::graph::rewrite::deploy;
 
 /// Name, type, shape and bytes, sorted by name.
 fn content<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {

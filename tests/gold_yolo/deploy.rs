@@ -1,7 +1,7 @@
 //! The deploy form: parameters, operations, results.
 
 use network::graph::cost::costs;
-use network::graph::passes::deploy;
+use network::graph::rewrite::deploy;
 use network::graph::{Graph, Parameter, Role, Weights};
 use network::models::Form;
 use network::models::gold_yolo::Block;

@@ -51,8 +51,8 @@ impl Plans {
             let plan = compile(&graph()?, &mut Supply::Lasting(&self.weights), &mut self.packed)?;
             self.plans.insert(shape.to_vec(), plan);
         }
-        let out_of_order = RuntimeError::Order { module: String::new() };
-        let plan = self.plans.get_mut(shape).ok_or(out_of_order)?;
+        let missing = || RuntimeError::internal("", "a plan was compiled and is not there");
+        let plan = self.plans.get_mut(shape).ok_or_else(missing)?;
         if !is_kept || latest != shape {
             plan.take_memory(memory);
         }

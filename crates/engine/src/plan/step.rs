@@ -21,8 +21,8 @@ use crate::kernels::channels_last::team::Team;
 use crate::kernels::channels_last::winograd::Winograd;
 use crate::kernels::channels_last::workspaces::Workspaces;
 use crate::kernels::channels_last::{Grid, Run};
-use crate::kernels::resample::Resample;
-use crate::parameters::Parameters;
+use crate::reference::Parameters;
+use crate::resample::Resample;
 use crate::{Executor, NormStatistics, RuntimeError};
 use network::graph::{Activation, Graph, Pool, Value};
 

@@ -126,7 +126,7 @@ impl TrainingPlan {
         let reached = way_back.reached;
         let mut backward = std::mem::take(&mut compiler.steps);
         let Some(input_value) = graph.inputs().first().copied() else {
-            return Err(RuntimeError::Order { module: String::new() });
+            return Err(RuntimeError::internal("", "there is no input"));
         };
         let mut input = compiler.place(input_value)?;
         let mut outputs = Vec::new();

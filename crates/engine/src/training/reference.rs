@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use super::place::Place;
 use super::step::{State, Step, Sum};
 use crate::kernels::channels_last::aligned::Aligned;
-use crate::parameters::Parameters;
+use crate::reference::Parameters;
 use crate::{Executor, NormStatistics, RuntimeError, array_tensor};
 use network::graph::{Graph, Node, Value, Weights};
 

@@ -19,7 +19,7 @@ use crate::kernels::channels_last::product::product;
 use crate::kernels::channels_last::products::Source;
 use crate::kernels::channels_last::resample::{Channels, max_pool, resample};
 use crate::kernels::channels_last::team::Team;
-use crate::kernels::resample::Resample;
+use crate::resample::Resample;
 use network::graph::{Pool, Value};
 
 /// A parameter's gradient: its position, and whether others have written to it before.

@@ -10,14 +10,14 @@
 //! - [`Graph`] holds nodes, parameters in `state_dict` order, modules, taps and outputs;
 //! - [`Weights`] are values for the parameters;
 //! - [`cost`] counts parameters and floating-point operations per module;
-//! - [`passes`] rewrite a graph and its weights together.
+//! - [`rewrite`] rewrite a graph and its weights together.
 
 mod builder;
 pub mod cost;
 mod error;
 mod ir;
 mod op;
-pub mod passes;
+pub mod rewrite;
 mod shape;
 mod weights;
 

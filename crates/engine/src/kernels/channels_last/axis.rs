@@ -287,9 +287,9 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Kernel, View};
-    use crate::kernels::softmax::Softmax;
-    use crate::kernels::top_k::TopK;
+    use crate::reference::kernel::{Kernel, View};
+    use crate::reference::operators::softmax::Softmax;
+    use crate::reference::operators::top_k::TopK;
 
     fn along(along: Along, x: &[f32], shape: &[usize], axis: usize) -> Vec<f32> {
         let axis = Axis::new(shape, axis);

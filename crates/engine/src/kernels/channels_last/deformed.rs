@@ -131,8 +131,8 @@ impl Part<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Kernel, View};
     use crate::kernels::channels_last::value::{Value, assert_near, random, wide};
+    use crate::reference::kernel::{Kernel, View};
     use network::graph::{Conv, Op};
 
     /// Samples times the weights of a kernel without groups are the deformable convolution.

@@ -287,8 +287,8 @@ fn image_to_planes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Kernel;
     use crate::kernels::channels_last::value::{Value, assert_near};
+    use crate::reference::kernel::Kernel;
 
     #[test]
     fn exp_is_within_two_units_in_the_last_place() {

@@ -243,8 +243,8 @@ pub(crate) fn dot([left, right]: [Source<'_>; 2], channels: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Kernel;
     use crate::kernels::channels_last::value::{Value, assert_near};
+    use crate::reference::kernel::Kernel;
 
     const SHAPE: [usize; 4] = [2, if cfg!(miri) { 5 } else { 19 }, 3, 5];
 

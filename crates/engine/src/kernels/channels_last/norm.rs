@@ -197,9 +197,9 @@ impl Rows<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Kernel, View};
     use crate::kernels::channels_last::value::{Value, random, wide};
-    use crate::kernels::norm::GroupNorm;
+    use crate::reference::kernel::{Kernel, View};
+    use crate::reference::operators::norm::GroupNorm;
 
     /// Groups that end within a register, means far from zero.
     #[test]

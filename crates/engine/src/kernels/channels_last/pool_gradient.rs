@@ -7,7 +7,7 @@ use super::instructions::Instructions;
 use super::products::Source;
 use super::registers::{load, store};
 use super::team::{Parts, Team};
-use crate::kernels::pool::window;
+use crate::resample::window;
 use network::graph::Pool;
 
 /// Adds the gradient of each window's largest value to its place: the first of equals, as in PyTorch.
@@ -99,9 +99,9 @@ impl WithSimd for Scatter<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Kernel, View};
     use crate::kernels::channels_last::value::Value;
-    use crate::kernels::pool::MaxPool;
+    use crate::reference::kernel::{Kernel, View};
+    use crate::reference::operators::pool::MaxPool;
 
     /// Windows that overlap and stick out; numbers of which many are equal, and some that are none.
     #[test]

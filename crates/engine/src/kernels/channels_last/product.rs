@@ -64,8 +64,8 @@ impl WithSimd for Task<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Kernel, View};
-    use crate::kernels::matmul::MatMul;
+    use crate::reference::kernel::{Kernel, View};
+    use crate::reference::operators::matmul::MatMul;
 
     #[test]
     fn products_equal_the_reference() {

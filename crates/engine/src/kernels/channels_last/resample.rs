@@ -6,8 +6,8 @@ use super::Grid;
 use super::instructions::Instructions;
 use super::registers::{load, store};
 use super::team::Team;
-use crate::kernels::pool::window;
-use crate::kernels::resample::Resample;
+use crate::resample::Resample;
+use crate::resample::window;
 use network::graph::Pool;
 
 /// Where the channels of an operand and of the result begin in their records, and how many there are.
@@ -178,9 +178,9 @@ impl<W: Window> WithSimd for Task<'_, '_, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Kernel, View};
     use crate::kernels::channels_last::value::Value;
-    use crate::kernels::pool::MaxPool;
+    use crate::reference::kernel::{Kernel, View};
+    use crate::reference::operators::pool::MaxPool;
     use network::graph::ResizeMode;
 
     const CHANNELS: usize = if cfg!(miri) { 5 } else { 19 };

@@ -2,8 +2,8 @@
 //! numbers as pixels.
 
 use super::Grid;
-use crate::kernel::View;
-use crate::kernels::finite_differences::numbers;
+use crate::reference::kernel::View;
+use crate::reference::operators::finite_differences::numbers;
 
 /// A value in both orders.
 #[derive(Debug, Clone)]

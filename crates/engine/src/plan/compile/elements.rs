@@ -3,9 +3,9 @@
 use super::Compiler;
 use crate::RuntimeError;
 use crate::kernels::channels_last::{Grid, Run};
-use crate::kernels::resample::Resample;
 use crate::plan::place::{Form, Place};
 use crate::plan::step::{Kernel, Part};
+use crate::resample::Resample;
 use network::graph::{Activation, Node, Value};
 
 impl Compiler<'_, '_> {

@@ -24,8 +24,8 @@ use crate::RuntimeError;
 use crate::kernels::channels_last::instructions::Instructions;
 use crate::kernels::channels_last::workspaces::Workspaces;
 use crate::kernels::channels_last::{Grid, runs};
-use crate::kernels::resample::Resample;
-use crate::parameters::Parameters;
+use crate::reference::Parameters;
+use crate::resample::Resample;
 use network::graph::{Conv, Graph, GraphError, Node, Op, Value};
 
 /// Compiles a graph for its input shape; the plan has no memory yet.
@@ -206,7 +206,8 @@ impl Compiler<'_, '_> {
 
     fn out_of_order(&self, value: Value) -> RuntimeError {
         let node = self.graph.node(value);
-        RuntimeError::Order { module: node.map_or_else(String::new, |node| self.graph.path(node).to_owned()) }
+        let module = node.map_or("", |node| self.graph.path(node));
+        RuntimeError::internal(module, "a value is used before it is computed")
     }
 
     /// Where a value `[N, C, H, W]` lies, its channels in order, and the first of them.
@@ -318,7 +319,7 @@ impl Compiler<'_, '_> {
         }
         let input = self.graph.inputs().first().copied();
         let input = input.and_then(|input| Some((self.places.get(&input)?.clone(), self.shape(input))));
-        let (input, input_shape) = input.ok_or_else(|| RuntimeError::Order { module: String::new() })?;
+        let (input, input_shape) = input.ok_or_else(|| RuntimeError::internal("", "there is no input"))?;
         let parameters = Parameters::of_nodes(self.graph, self.supply.weights(), DType::F32, |value| {
             self.steps
                 .iter()

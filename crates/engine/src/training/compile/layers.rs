@@ -80,7 +80,7 @@ impl Compiler<'_> {
     ) -> Result<Done, RuntimeError> {
         let from = self.place(x)?;
         let (Some(node), Some(own)) = (self.graph.node(value), self.graph.node(owner)) else {
-            return Err(RuntimeError::Order { module: String::new() });
+            return Err(RuntimeError::internal("", "a norm that is no node of the graph"));
         };
         let shape = <[usize; 4]>::try_from(node.shape.as_slice()).unwrap_or_default();
         let ids: Vec<usize> = own.parameters.iter().map(|id| id.index()).collect();

@@ -16,7 +16,7 @@ use crate::kernels::channels_last::axis::{Along, Axis};
 use crate::kernels::channels_last::channelwise::Channelwise;
 use crate::kernels::channels_last::gradients::Function;
 use crate::kernels::channels_last::normalise::Normalisation;
-use crate::kernels::resample::Resample;
+use crate::resample::Resample;
 use crate::training::Training;
 use crate::training::convolution::{Convolution, ScratchSize};
 use crate::training::learned::{Layout, Learned};
@@ -213,13 +213,11 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn place(&self, value: Value) -> Result<Place, RuntimeError> {
-        let order = || {
-            let node = self.graph.node(value);
-            RuntimeError::Order {
-                module: node.map_or_else(String::new, |node| self.graph.path(node).to_owned()),
-            }
+        let missing = || {
+            let module = self.graph.node(value).map_or("", |node| self.graph.path(node));
+            RuntimeError::internal(module, "a value is used before it is computed")
         };
-        self.places.get(&value).copied().ok_or_else(order)
+        self.places.get(&value).copied().ok_or_else(missing)
     }
 
     pub(super) fn push(

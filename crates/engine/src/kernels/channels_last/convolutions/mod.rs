@@ -3,13 +3,13 @@
 mod depthwise;
 mod winograd;
 
-use crate::kernel::{Kernel, View};
 use crate::kernels::channels_last::dense::{Dense, Epilogue, Layout};
 use crate::kernels::channels_last::instructions::Instructions;
 use crate::kernels::channels_last::products::Products;
 use crate::kernels::channels_last::products_gradient::SLACK;
 use crate::kernels::channels_last::team::Team;
 use crate::kernels::channels_last::value::{Value, assert_near, random, wide};
+use crate::reference::kernel::{Kernel, View};
 use network::graph::{Activation, Conv};
 
 /// A convolution with its operands.

@@ -1,7 +1,6 @@
 //! Convolutions in Winograd's form.
 
 use super::{Case, chosen, each_weight, packed};
-use crate::kernel::{Kernel, View};
 use crate::kernels::channels_last::dense::Epilogue;
 use crate::kernels::channels_last::instructions::Instructions;
 use crate::kernels::channels_last::products::Products;
@@ -11,6 +10,7 @@ use crate::kernels::channels_last::winograd::{Tiling, Winograd, WinogradProducts
 use crate::kernels::channels_last::winograd_gradient::WinogradGradient;
 use crate::kernels::channels_last::winograd_weights::transform;
 use crate::kernels::channels_last::workspaces::Workspaces;
+use crate::reference::kernel::{Kernel, View};
 use network::graph::{Activation, Conv};
 
 /// Odd sizes, channels that fill no register, a residual, every width of panels; against the reference in f64.

@@ -183,9 +183,9 @@ fn part(values: &[f32], start: usize, length: usize) -> &[f32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Kernel, View};
     use crate::kernels::channels_last::value::{Value, assert_near, random, wide};
-    use crate::kernels::norm::{self, BatchNorm, ChannelAffine, GroupNorm, batch_moments};
+    use crate::reference::kernel::{Kernel, View};
+    use crate::reference::operators::norm::{self, BatchNorm, ChannelAffine, GroupNorm, batch_moments};
 
     const EPSILON: f64 = 1e-3;
 

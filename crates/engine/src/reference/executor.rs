@@ -2,69 +2,22 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Tensor, Var, WithDType};
 
-use super::element::Element;
-use super::kernel::{View, apply1, apply2, apply3};
-use super::kernels::matmul::MatMul;
-use super::kernels::norm::{BatchNorm, ChannelAffine, GroupNorm, Moments, batch_moments};
-use super::kernels::pool::MaxPool;
-use super::kernels::resample::Resample;
-use super::kernels::softmax::Softmax;
-use super::kernels::top_k::TopK;
+use super::kernel::View;
+use super::operation::{apply1, apply2, apply3};
+use super::operators::matmul::MatMul;
+use super::operators::norm::{BatchNorm, ChannelAffine, GroupNorm, Moments, batch_moments};
+use super::operators::pool::MaxPool;
+use super::operators::softmax::Softmax;
+use super::operators::top_k::TopK;
 use super::parameters::Parameters;
-use super::tensors::to_f64;
-use network::graph::{DeformConv, Graph, GraphError, Node, Op, Value};
-
-/// Why a graph could not be run.
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError {
-    /// Weights that do not fit the graph.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// An operator that failed.
-    #[error("{module}: {}", plain(source))]
-    Operator {
-        /// Path of the module.
-        module: String,
-        /// What candle says.
-        source: candle_core::Error,
-    },
-    /// Something outside any operator that failed.
-    #[error("{}", plain(.0))]
-    Tensor(#[from] candle_core::Error),
-    /// An input of another shape than the graph was written for, or too few of them.
-    #[error("the network was built for an input {expected:?} and was given {found:?}")]
-    Input {
-        /// The shape in the graph.
-        expected: Vec<usize>,
-        /// The shape that was given.
-        found: Vec<usize>,
-    },
-    /// A value that was freed or never computed: a mistake in the graph.
-    #[error("{module}: a value is used before it is computed")]
-    Order {
-        /// Path of the module.
-        module: String,
-    },
-}
-
-/// candle's error without the backtrace that it may carry along.
-pub fn plain(error: &candle_core::Error) -> &candle_core::Error {
-    match error {
-        candle_core::Error::WithBacktrace { inner, .. } => plain(inner),
-        other => other,
-    }
-}
-
-/// Where batch norms take their statistics from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormStatistics {
-    /// The running statistics: inference, and fine-tuning with frozen statistics.
-    Running,
-    /// The batch itself; running statistics that are variables are moved towards it.
-    Batch,
-}
+use super::tensors::{plain, to_f64};
+use crate::error::RuntimeError;
+use crate::resample::Resample;
+use crate::statistics::NormStatistics;
+use network::element::Element;
+use network::graph::{DeformConv, Graph, Node, Op, Value};
 
 /// Outputs of a run by name.
 #[derive(Debug, Clone, Default)]
@@ -137,7 +90,9 @@ impl<'a> Executor<'a> {
     fn taken(&self, node: &Node, values: &[Option<Tensor>]) -> Result<Vec<Tensor>, RuntimeError> {
         let value = |value: &Value| values.get(value.index()).cloned().flatten();
         let tensors = node.inputs.iter().map(value).collect::<Option<Vec<_>>>();
-        tensors.ok_or_else(|| RuntimeError::Order { module: self.graph.path(node).to_owned() })
+        tensors.ok_or_else(|| {
+            RuntimeError::internal(self.graph.path(node), "a value is used before it is computed")
+        })
     }
 
     /// The result of one node for given inputs.
@@ -159,7 +114,10 @@ impl<'a> Executor<'a> {
             (_, [x]) => unary(node, x, &parameters),
             _ => Err(candle_core::Error::Msg(format!("{} without inputs", node.op.name()))),
         };
-        result.map_err(|source| RuntimeError::Operator { module: self.graph.path(node).to_owned(), source })
+        result.map_err(|source| {
+            let (module, message) = (self.graph.path(node).to_owned(), plain(&source).to_string());
+            RuntimeError::Operator { module, message }
+        })
     }
 
     fn batch_norm(
@@ -251,7 +209,7 @@ fn blend(variable: &Var, new: impl Iterator<Item = f64>, momentum: f64) -> candl
 }
 
 fn moments(x: &Tensor) -> candle_core::Result<Vec<Moments>> {
-    fn of<T: Element>(x: &Tensor) -> candle_core::Result<Vec<Moments>> {
+    fn of<T: Element + WithDType>(x: &Tensor) -> candle_core::Result<Vec<Moments>> {
         let data = x.flatten_all()?.to_vec1::<T>()?;
         Ok(batch_moments(View { data: &data, shape: x.dims() }))
     }

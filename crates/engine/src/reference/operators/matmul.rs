@@ -1,8 +1,8 @@
 //! Matrix products, one for each position of the leading axes.
 
 use super::matrix::{Matrix, multiply};
-use crate::element::Element;
-use crate::kernel::{Gradients, Kernel, View};
+use crate::reference::kernel::{Gradients, Kernel, View};
+use network::element::Element;
 
 /// `[.., M, K]` times `[.., K, N]`.
 pub(crate) struct MatMul;

@@ -6,14 +6,15 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use super::matmul::MatMul;
 use super::norm::{BatchNorm, ChannelAffine, GroupNorm, batch_moments};
 use super::pool::MaxPool;
-use super::resample::Resample;
 use super::softmax::Softmax;
 use super::top_k::TopK;
-use crate::kernel::{View, apply1, apply2, apply3};
+use crate::reference::kernel::View;
+use crate::reference::operation::{apply1, apply2, apply3};
+use crate::resample::Resample;
 use network::graph::{Activation, Conv, DeformConv, Op, Pool, ResizeMode};
 
 /// Numbers without pattern in [-1, 1), the same in every run.
-pub(super) fn numbers(count: usize, seed: u64) -> Vec<f64> {
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;

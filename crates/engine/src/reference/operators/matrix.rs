@@ -2,7 +2,7 @@
 
 use gemm::Parallelism;
 
-use crate::element::Element;
+use network::element::Element;
 
 /// A matrix in a slice, its element (i, j) at `i * rows_apart + j * columns_apart`.
 #[derive(Debug, Clone, Copy)]

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
-use crate::element::Element;
-use crate::kernel::{Gradients, Kernel, View};
+use crate::reference::kernel::{Gradients, Kernel, View};
+use network::element::Element;
 
 /// The `count` largest values along `axis`, in descending order; the first of equals comes first, and NaN before
 /// every number.

@@ -1,46 +1,12 @@
-//! Kernels as candle operations.
-//!
-//! A kernel knows row-major slices and shapes; candle gives storages, layouts and the tape.
+//! Kernels as candle operations: candle gives storages, layouts and the tape.
 
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, WithDType,
+    bail,
 };
 
-use super::element::Element;
-
-/// Row-major numbers and their shape.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct View<'a, T> {
-    pub(super) data: &'a [T],
-    pub(super) shape: &'a [usize],
-}
-
-impl<T> View<'_, T> {
-    /// N, C, H, W; what is missing counts as 1. The graph has checked the shape.
-    pub(super) fn planes(&self) -> [usize; 4] {
-        std::array::from_fn(|axis| self.shape.get(axis).copied().unwrap_or(1))
-    }
-}
-
-/// A gradient for each input: `None` where it is not wanted.
-pub(super) type Gradients<T, const N: usize> = [Option<Vec<T>>; N];
-
-/// An operator with `N` inputs and its derivative.
-pub(super) trait Kernel<const N: usize>: Send + Sync + 'static {
-    const NAME: &'static str;
-
-    /// The result and its shape.
-    fn forward<T: Element>(&self, inputs: [View<'_, T>; N]) -> (Vec<T>, Vec<usize>);
-
-    /// Gradients of the inputs that are `wanted`, given that of the result.
-    fn backward<T: Element>(
-        &self,
-        inputs: [View<'_, T>; N],
-        result: View<'_, T>,
-        gradient: View<'_, T>,
-        wanted: [bool; N],
-    ) -> Gradients<T, N>;
-}
+use super::kernel::{Kernel, View};
+use network::element::Element;
 
 /// Applies a kernel of one input.
 pub(super) fn apply1(kernel: impl Kernel<1>, x: &Tensor) -> Result<Tensor> {
@@ -71,7 +37,7 @@ impl<K> Operation<K> {
         }
     }
 
-    fn forward_as<T: Element, const N: usize>(
+    fn forward_as<T: Element + WithDType, const N: usize>(
         &self,
         inputs: [(&CpuStorage, &Layout); N],
     ) -> Result<(CpuStorage, Shape)>
@@ -99,7 +65,7 @@ impl<K> Operation<K> {
         }
     }
 
-    fn backward_as<T: Element, const N: usize>(
+    fn backward_as<T: Element + WithDType, const N: usize>(
         &self,
         inputs: [&Tensor; N],
         result: &Tensor,
@@ -141,14 +107,14 @@ fn all<T, const N: usize>(results: [Result<T>; N]) -> Result<[T; N]> {
     values.try_into().or_else(|_| bail!("wrong number of values"))
 }
 
-fn on_cpu<'a, T: Element>(storage: &'a Storage, layout: &'a Layout) -> Result<View<'a, T>> {
+fn on_cpu<'a, T: WithDType>(storage: &'a Storage, layout: &'a Layout) -> Result<View<'a, T>> {
     match storage {
         Storage::Cpu(storage) => view(storage, layout),
         _ => bail!("the kernels run on the CPU only"),
     }
 }
 
-fn view<'a, T: Element>(storage: &'a CpuStorage, layout: &'a Layout) -> Result<View<'a, T>> {
+fn view<'a, T: WithDType>(storage: &'a CpuStorage, layout: &'a Layout) -> Result<View<'a, T>> {
     let data = T::cpu_storage_as_slice(storage)?;
     let range = layout.contiguous_offsets().and_then(|(start, end)| data.get(start..end));
     let Some(data) = range else { bail!("a kernel was given a tensor that is not contiguous") };

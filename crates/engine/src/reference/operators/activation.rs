@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::element::Element;
-use crate::kernel::{Gradients, Kernel, View};
+use crate::reference::kernel::{Gradients, Kernel, View};
+use network::element::Element;
 use network::graph::Activation;
 
 /// Elements that one thread takes at a time.

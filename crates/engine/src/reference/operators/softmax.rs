@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::element::Element;
-use crate::kernel::{Gradients, Kernel, View};
+use crate::reference::kernel::{Gradients, Kernel, View};
+use network::element::Element;
 
 /// exp(x) / sum(exp(x)) along `axis`.
 pub(crate) struct Softmax {

@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
-use crate::element::Element;
-use crate::kernel::{Gradients, Kernel, View};
+use crate::reference::kernel::{Gradients, Kernel, View};
+use crate::resample::window;
+use network::element::Element;
 use network::graph::Pool;
 
 /// The largest value of each window; padding is never the largest.
@@ -39,18 +40,6 @@ impl MaxPool {
             }
         }
     }
-}
-
-/// The positions that a window covers, without padding.
-pub(crate) fn window(
-    index: usize,
-    stride: usize,
-    padding: usize,
-    kernel: usize,
-    size: usize,
-) -> std::ops::Range<usize> {
-    let end = (index * stride + kernel).saturating_sub(padding).min(size);
-    (index * stride).saturating_sub(padding).min(end)..end
 }
 
 impl Kernel<1> for MaxPool {

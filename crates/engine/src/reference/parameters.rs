@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use super::executor::RuntimeError;
 use super::tensors::array_tensor;
+use crate::error::RuntimeError;
 use network::graph::{Graph, ParameterId, Role, Value, Weights};
 
 /// A tensor for every parameter of a graph, in the graph's order.
@@ -45,7 +45,7 @@ impl Parameters {
     ///
     /// # Errors
     /// A parameter without a value, or with one of another shape.
-    pub(super) fn of_nodes(
+    pub(crate) fn of_nodes(
         graph: &Graph,
         weights: &Weights,
         dtype: DType,
@@ -58,7 +58,7 @@ impl Parameters {
     ///
     /// # Errors
     /// A parameter without a value, or with one of another shape.
-    pub(super) fn variables_of_nodes(
+    pub(crate) fn variables_of_nodes(
         graph: &Graph,
         weights: &Weights,
         dtype: DType,

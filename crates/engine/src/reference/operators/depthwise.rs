@@ -3,8 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::conv::Geometry;
-use crate::element::Element;
+use super::geometry::Geometry;
+use network::element::Element;
 
 impl Geometry {
     /// Result channels of one input channel.

@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::conv::Geometry;
+use super::geometry::Geometry;
 use super::matrix::{Matrix, multiply};
-use crate::element::Element;
-use crate::kernel::{Gradients, Kernel, View};
+use crate::reference::kernel::{Gradients, Kernel, View};
+use network::element::Element;
 use network::graph::DeformConv;
 
 /// Numbers that the columns of one block may have: 16 MiB in f32.

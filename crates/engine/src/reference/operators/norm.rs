@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::element::Element;
-use crate::kernel::{Gradients, Kernel, View};
+use crate::reference::kernel::{Gradients, Kernel, View};
+use network::element::Element;
 
 /// y = x * factor + shift, a factor and a shift per channel: a batch norm with running statistics.
 pub(crate) struct ChannelAffine;
