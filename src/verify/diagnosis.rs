@@ -7,11 +7,12 @@ use std::fmt;
 use candle_core::{DType, Tensor};
 
 use super::difference::Difference;
+use super::error::VerifyError;
 use super::input::{reversed_channels, swapped_sides};
 use super::layers::{Layer, Verdict, known};
 use super::local::Local;
 use super::network::{Network, input_tensor};
-use super::recording::{Recorded, Recording, VerifyError};
+use super::recording::{Recorded, Recording};
 use super::weights::WeightDifference;
 use engine::{NormStatistics, to_f64};
 use network::graph::{Activation, Array, Node, Op, ResizeMode, Value};

@@ -9,11 +9,11 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Tensor};
 
-use super::decoded::DECODED;
 use super::difference::Difference;
+use super::error::VerifyError;
 use super::local::Local;
 use super::network::{Network, input_tensor};
-use super::recording::{Recorded, Recording, VerifyError, module_of};
+use super::recording::{DECODED, Recorded, Recording, module_of};
 use engine::{NormStatistics, Outputs, to_f64};
 use network::graph::{Tap, Value};
 

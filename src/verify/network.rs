@@ -5,9 +5,11 @@ use std::path::Path;
 
 use candle_core::{DType, Tensor};
 
-use super::decoded::{DECODED, Part};
-use super::recording::{Recording, VerifyError};
+use super::decoded::{Part, decoded};
+use super::error::VerifyError;
+use super::recording::{DECODED, Recording};
 use engine::{Executor, NormStatistics, Parameters, array_tensor};
+use network::element::Element;
 use network::graph::{Array, Graph, Weights};
 use network::models::{Form, Model, Size};
 
@@ -18,9 +20,9 @@ const MAX_INPUT: usize = 1 << 24;
 /// A network with its weights, written for one input, in f32 and in f64.
 #[derive(Debug)]
 pub struct Network {
-    pub(super) model: Model,
+    model: Model,
     pub(super) graph: Graph,
-    pub(super) size: Size,
+    size: Size,
     single: Parameters,
     double: Parameters,
 }
@@ -49,6 +51,12 @@ impl Network {
     pub(super) fn executor(&self, dtype: DType, statistics: NormStatistics) -> Executor<'_> {
         let parameters = if dtype == DType::F64 { &self.double } else { &self.single };
         Executor::new(&self.graph, parameters, statistics)
+    }
+
+    /// One of [`DECODED`] from a raw output `[N, points, row]`, computed in `T`; `None` for a network whose output
+    /// is not decoded so.
+    pub(super) fn decoded<T: Element>(&self, name: &str, raw: &Tensor) -> Result<Option<Part>, VerifyError> {
+        decoded::<T>(name, raw, &self.model.facts(self.size).head, self.size)
     }
 
     /// What this network makes of `input`, as a recording to hold another against.

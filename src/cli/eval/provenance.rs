@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::classes::Matching;
-use super::detector::DetectorOptions;
+use super::options::DetectorOptions;
 use vision::annotations::Id;
 use vision::eval::{Error, read_file};
 

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use self::findings::{Findings, first_diverging};
 use super::network::find_table;
+use super::outcome::{Report, Usage};
 use super::size::image_size;
-use super::{Report, Usage};
 use crate::detect::{Placement, preprocess};
 use crate::identify::{Loaded, Request, load, load_from};
 use crate::report::{count, number};
