@@ -9,9 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
 use converters::Checkpoint;
-use files::printable;
 use serde_json::Value as Json;
 
 use super::error::VerifyError;

@@ -1,14 +1,10 @@
 //! The comparison of a network with recordings of its original, right ones and wrong ones.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-mod support;
-
+use crate::support::{reference, synthetic_weights, write_safetensors};
 use engine::{Executor, Handle, NormStatistics, Parameters};
 use network::graph::{Array, Weights};
 use network::models::{Form, Model, preset};
 use port::verify::{Cause, Layer, Network, Recording, Verdict, compare_layers, compare_weights, diagnose};
-use support::{reference, synthetic_weights, write_safetensors};
 
 fn weights(model: &Model) -> Weights {
     synthetic_weights(&model.graph(Form::Training, [1, 3, 64, 64]).unwrap())

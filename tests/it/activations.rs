@@ -1,15 +1,11 @@
 //! Layer by layer against the original implementations.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-mod support;
-
 use std::path::Path;
 
+use crate::support::{error, input, reference, repository, synthetic_weights, taps, values};
 use network::graph::rewrite::fold_batch_norms;
 use network::graph::{Graph, Weights};
 use network::models::{Form, preset};
-use support::{error, input, reference, synthetic_weights, taps, values};
 
 /// Values that are made of the network's outputs.
 const DECODED: [&str; 4] = ["output.boxes", "output.distances", "output.priors", "output.scores"];
@@ -45,7 +41,7 @@ fn every_layer_equals_the_original() {
 /// Some of the same layers, for those who do not have the reference data.
 #[test]
 fn shipped_layers_equal_the_original() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/nanodet-plus");
+    let data = repository().join("tests/data/nanodet-plus");
     check("nanodet-plus-m", &data.join("activations.safetensors"));
 }
 
