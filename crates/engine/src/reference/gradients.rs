@@ -19,7 +19,7 @@ impl<'a, T: Element> Executor<'a, T> {
     /// # Errors
     /// As [`Executor::run`].
     pub fn forward(&self, input: &Array<T>) -> Result<Forward<'a, T>, RuntimeError> {
-        let input = Var::from_tensor(&Handle::of(input)?.tensor).map_err(fault)?;
+        let input = Var::from_tensor(&Handle::<T>::of(input)?.tensor).map_err(fault)?;
         let mut run = self.start_with(input.as_tensor().clone());
         for (value, node) in self.graph.values() {
             run.step(value, node)?;

@@ -20,12 +20,12 @@ impl<T: Element> Handle<T> {
         Handle { tensor, numbers: PhantomData }
     }
 
-    /// A copy of the numbers of an array.
+    /// A copy of an array, in the nearest numbers of this type.
     ///
     /// # Errors
     /// Numbers that do not fill the shape.
-    pub fn of(array: &Array<T>) -> Result<Handle<T>, RuntimeError> {
-        Ok(Handle::new(tensor(array).map_err(fault)?))
+    pub fn of<U: Element>(array: &Array<U>) -> Result<Handle<T>, RuntimeError> {
+        Ok(Handle::new(filled(array.to::<T>()).map_err(fault)?))
     }
 
     /// The shape.
@@ -51,8 +51,12 @@ fn dtype<T: Element>() -> DType {
 }
 
 pub(super) fn tensor<T: Element>(array: &Array<T>) -> candle_core::Result<Tensor> {
-    let (shape, device) = (array.shape.as_slice(), &Device::Cpu);
-    match T::told(array.data.clone()) {
+    filled(array.clone())
+}
+
+fn filled<T: Element>(Array { shape, data }: Array<T>) -> candle_core::Result<Tensor> {
+    let device = &Device::Cpu;
+    match T::told(data) {
         Numbers::F32(numbers) => Tensor::from_vec(numbers, shape, device),
         Numbers::F64(numbers) => Tensor::from_vec(numbers, shape, device),
     }
@@ -95,16 +99,16 @@ mod tests {
     #[test]
     fn numbers_come_back_as_they_were() {
         let array = Array { shape: vec![2, 3], data: vec![1.0, -2.0, 0.1, 4.0, f64::MAX, 1e-300] };
-        let handle = Handle::of(&array).unwrap();
+        let handle: Handle<f64> = Handle::of(&array).unwrap();
         assert_eq!(handle.shape(), [2, 3]);
         assert_eq!(handle.array().unwrap(), array);
         let single: Array<f32> = array.to();
-        assert_eq!(Handle::of(&single).unwrap().array().unwrap(), single);
+        assert_eq!(Handle::<f32>::of(&array).unwrap().array().unwrap(), single);
     }
 
     #[test]
     fn numbers_must_fill_their_shape() {
-        let error = Handle::of(&Array { shape: vec![2, 3], data: vec![1.0_f32; 5] }).unwrap_err();
+        let error = Handle::<f32>::of(&Array { shape: vec![2, 3], data: vec![1.0_f32; 5] }).unwrap_err();
         assert!(matches!(error, RuntimeError::Internal { .. }), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use candle_core::{Tensor, Var};
 
-use super::handle::{Handle, array, fault, tensor};
+use super::handle::{Handle, array, fault};
 use crate::error::RuntimeError;
 use network::element::Element;
 use network::graph::{Array, Graph, Node, Parameter, ParameterId, Role, Weights};
@@ -67,7 +67,7 @@ impl<T: Element> Parameters<T> {
             if parameter.role == Role::BatchCount {
                 return Ok(Slot::Unread);
             }
-            let tensor = tensor(&weights.of(parameter)?.to::<T>()).map_err(fault)?;
+            let tensor = Handle::<T>::of(weights.of(parameter)?)?.tensor;
             match is_variable(parameter) {
                 true => Ok(Slot::Variable(Var::from_tensor(&tensor).map_err(fault)?)),
                 false => Ok(Slot::Frozen(tensor)),
@@ -95,7 +95,7 @@ impl<T: Element> Parameters<T> {
             let what = format!("a parameter of shape {expected:?} is given {:?}", array.shape);
             return Err(RuntimeError::internal("", what));
         }
-        let new = Handle::of(array)?.tensor;
+        let new = Handle::<T>::of(array)?.tensor;
         match self.slots.get_mut(id.index()) {
             Some(Slot::Variable(variable)) => variable.set(&new).map_err(fault)?,
             Some(slot) => *slot = Slot::Frozen(new),

@@ -40,7 +40,7 @@ impl<'a, T: Element> Executor<'a, T> {
     /// # Errors
     /// Numbers of the input that do not fill its shape.
     pub fn start(&self, input: &Array<T>) -> Result<Run<'a, T>, RuntimeError> {
-        Ok(self.start_with(Handle::of(input)?.tensor))
+        Ok(self.start_with(Handle::<T>::of(input)?.tensor))
     }
 
     pub(super) fn start_with(&self, input: Tensor) -> Run<'a, T> {
