@@ -3,18 +3,20 @@
 use std::ops::Range;
 
 use super::team::{Parts, Team};
+use crate::store::Factors;
 
-/// Floats that change with the same learning rate and weight decay.
-pub(crate) type Span = (Range<usize>, [f32; 2]);
+/// Floats of one group of parameters, by its number.
+pub(crate) type Span = (Range<usize>, usize);
 
 /// Floats that a thread changes at a time: 64 KiB of each slab, a choice that leaves room in a second-level cache of
 /// 512 KiB for the three slabs of a step. Not measured against others.
 const PIECE: usize = 1 << 14;
 
 /// weight -= learning rate * gradient
-pub(crate) fn descend(spans: &[Span], values: &mut [f32], gradients: &[f32]) {
+pub(crate) fn descend(spans: &[Span], factors: &[Factors], values: &mut [f32], gradients: &[f32]) {
     Team::gather(|team| {
-        for (floats, [learning_rate, weight_decay]) in spans {
+        for (floats, group) in spans {
+            let Factors { learning_rate, weight_decay } = factors[*group];
             let gradients = &gradients[floats.clone()];
             each_piece(team, &mut values[floats.clone()], |start, values| {
                 for (weight, gradient) in values.iter_mut().zip(&gradients[start..]) {
@@ -28,7 +30,7 @@ pub(crate) fn descend(spans: &[Span], values: &mut [f32], gradients: &[f32]) {
 /// velocity = keep * velocity + take * gradient, weight -= learning rate * velocity: or, with Nesterov's momentum, the
 /// gradient and a share of the velocity to `look_ahead` by.
 pub(crate) fn accelerate(
-    spans: &[Span],
+    (spans, factors): (&[Span], &[Factors]),
     [keep, take]: [f32; 2],
     look_ahead: Option<f32>,
     values: &mut [f32],
@@ -36,7 +38,8 @@ pub(crate) fn accelerate(
     velocities: &mut [f32],
 ) {
     Team::gather(|team| {
-        for (floats, [learning_rate, weight_decay]) in spans {
+        for (floats, group) in spans {
+            let Factors { learning_rate, weight_decay } = factors[*group];
             let (values, gradients) = (&mut values[floats.clone()], &gradients[floats.clone()]);
             let velocities = &mut velocities[floats.clone()];
             each_piece(team, velocities, |start, velocities| {

@@ -5,12 +5,14 @@
 //! plans of all shapes view the same store and nothing is copied between steps. An optimiser is a [`Rule`]: data that the
 //! store applies where its slabs lie.
 
+mod factors;
 mod layout;
 mod rule;
 mod saved;
 mod slab;
 
+pub use self::factors::Factors;
 pub use self::layout::Group;
 pub(crate) use self::layout::{Layout, Order};
-pub use self::rule::{Factors, Rule};
+pub use self::rule::Rule;
 pub use self::slab::Store;

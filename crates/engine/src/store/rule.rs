@@ -1,8 +1,9 @@
 //! Optimisers as data.
 
-use super::Store;
+use super::factors::Factors;
+use super::slab::Store;
 use crate::RuntimeError;
-use crate::cpu::descent::{Span, accelerate, descend};
+use crate::cpu::descent::{accelerate, descend};
 
 /// How parameters change by their gradients. A rule names what it needs and its constants; it knows no network.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,15 +19,6 @@ pub enum Rule {
     },
 }
 
-/// What a step multiplies with, for a group of parameters.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Factors {
-    /// Factor of the step.
-    pub learning_rate: f32,
-    /// Factor of the weights that is added to gradients.
-    pub weight_decay: f32,
-}
-
 /// The slab of velocities.
 const VELOCITY: &str = "velocity";
 
@@ -36,23 +28,20 @@ impl Store {
     /// # Errors
     /// A group that has no factors.
     pub fn apply(&mut self, rule: &Rule, factors: &[Factors]) -> Result<(), RuntimeError> {
-        let missing =
-            |group| RuntimeError::internal("", format!("there are no factors for the group {group}"));
-        let spans = self.spans().into_iter().map(|(floats, group)| {
-            let Factors { learning_rate, weight_decay } =
-                *factors.get(group).ok_or_else(|| missing(group))?;
-            Ok((floats, [learning_rate, weight_decay]))
-        });
-        let spans: Vec<Span> = spans.collect::<Result<_, RuntimeError>>()?;
+        let groups = self.spans().iter().map(|(_, group)| *group);
+        if let Some(group) = groups.into_iter().find(|group| factors.len() <= *group) {
+            return Err(RuntimeError::internal("", format!("there are no factors for the group {group}")));
+        }
         let Rule::Sgd { momentum, dampening, nesterov } = *rule;
         if momentum == 0.0 {
-            let (values, gradients) = self.values_and_gradients();
-            descend(&spans, values, gradients);
+            let (spans, values, gradients) = self.values_and_gradients();
+            descend(spans, factors, values, gradients);
             return Ok(());
         }
-        let (values, gradients, velocities, is_first) = self.slabs(VELOCITY);
-        let shares = if is_first { [0.0, 1.0] } else { [momentum, 1.0 - dampening] };
-        accelerate(&spans, shares, nesterov.then_some(momentum), values, gradients, velocities);
+        let shares = if self.keep(VELOCITY) { [0.0, 1.0] } else { [momentum, 1.0 - dampening] };
+        let missing = || RuntimeError::internal("", "there are no velocities");
+        let (spans, values, gradients, velocities) = self.slabs(VELOCITY).ok_or_else(missing)?;
+        accelerate((spans, factors), shares, nesterov.then_some(momentum), values, gradients, velocities);
         Ok(())
     }
 }

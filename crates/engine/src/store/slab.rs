@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::layout::{Group, Layout, Slot};
 use crate::RuntimeError;
 use crate::cpu::aligned::Aligned;
+use crate::cpu::descent::Span;
 use network::graph::{Array, Graph, Parameter, Role, Weights};
 
 /// Values and gradients of all parameters of a network, and what rules keep beside them.
@@ -17,6 +18,8 @@ pub struct Store {
     pub(super) kept: BTreeMap<String, Aligned>,
     /// For each parameter whether a gradient was written since the store was made.
     reached: Vec<bool>,
+    /// What of the slabs has gradients.
+    spans: Vec<Span>,
     /// Passes forward, which batch norms count.
     pub(super) passes: u64,
 }
@@ -37,6 +40,7 @@ impl Store {
             gradients: Aligned::zeros(layout.trained()),
             kept: BTreeMap::new(),
             reached: vec![false; layout.slots().len()],
+            spans: Vec::new(),
             passes: 0,
             layout,
         };
@@ -58,6 +62,7 @@ impl Store {
             gradients: Aligned::default(),
             kept: BTreeMap::new(),
             reached: Vec::new(),
+            spans: Vec::new(),
             passes: 0,
         }
     }
@@ -160,8 +165,14 @@ impl Store {
 
     /// Notes that these parameters have gradients.
     pub(crate) fn reach(&mut self, parameters: impl IntoIterator<Item = usize>) {
+        let mut is_new = false;
         for parameter in parameters {
-            self.reached.iter_mut().skip(parameter).take(1).for_each(|is_reached| *is_reached = true);
+            if let Some(is_reached) = self.reached.get_mut(parameter) {
+                is_new |= !std::mem::replace(is_reached, true);
+            }
+        }
+        if is_new {
+            self.spans = spans(&self.layout, &self.reached);
         }
     }
 
@@ -170,37 +181,47 @@ impl Store {
         self.passes += 1;
     }
 
-    /// Values, gradients and what is kept under a name, which is made if it is not there; with it, whether it was made.
-    pub(super) fn slabs(&mut self, name: &str) -> (&mut [f32], &[f32], &mut [f32], bool) {
+    /// Makes a slab for what a rule keeps, if it is not there yet; whether it was made.
+    pub(super) fn keep(&mut self, name: &str) -> bool {
         let is_new = !self.kept.contains_key(name);
-        let size = self.layout.trained();
-        let kept = self.kept.entry(name.to_owned()).or_insert_with(|| Aligned::zeros(size));
-        (self.values.floats_mut(), self.gradients.floats(), kept.floats_mut(), is_new)
+        if is_new {
+            self.kept.insert(name.to_owned(), Aligned::zeros(self.layout.trained()));
+        }
+        is_new
+    }
+
+    /// Values, gradients and what is kept under a name.
+    pub(super) fn slabs(&mut self, name: &str) -> Option<(&[Span], &mut [f32], &[f32], &mut [f32])> {
+        let Store { values, gradients, kept, spans, .. } = self;
+        Some((spans, values.floats_mut(), gradients.floats(), kept.get_mut(name)?.floats_mut()))
     }
 
     /// Values and gradients.
-    pub(super) fn values_and_gradients(&mut self) -> (&mut [f32], &[f32]) {
-        (self.values.floats_mut(), self.gradients.floats())
+    pub(super) fn values_and_gradients(&mut self) -> (&[Span], &mut [f32], &[f32]) {
+        (&self.spans, self.values.floats_mut(), self.gradients.floats())
     }
 
-    /// Floats that have gradients, of parameters of one group that follow each other.
-    pub(super) fn spans(&self) -> Vec<(std::ops::Range<usize>, Group)> {
-        let mut spans: Vec<(std::ops::Range<usize>, Group)> = Vec::new();
-        let slots = self.layout.slots().iter().zip(&self.reached);
-        for (slot, _) in slots.filter(|(slot, is_reached)| slot.is_trained && **is_reached) {
-            match spans.last_mut() {
-                Some((last, group)) if *group == slot.group && follows(last, slot) => {
-                    last.end = slot.floats.end
-                }
-                _ => spans.push((slot.floats.clone(), slot.group)),
-            }
-        }
-        spans
+    /// What of the slabs has gradients.
+    pub(super) fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
     fn slot(&self, parameter: usize) -> Result<&Slot, RuntimeError> {
         slot(&self.layout, parameter)
     }
+}
+
+/// Floats that have gradients: of parameters of one group that follow each other together.
+fn spans(layout: &Layout, reached: &[bool]) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    let slots = layout.slots().iter().zip(reached);
+    for (slot, _) in slots.filter(|(slot, is_reached)| slot.is_trained && **is_reached) {
+        match spans.last_mut() {
+            Some((last, group)) if *group == slot.group && follows(last, slot) => last.end = slot.floats.end,
+            _ => spans.push((slot.floats.clone(), slot.group)),
+        }
+    }
+    spans
 }
 
 /// Whether nothing but what fills a line of the cache lies between.
