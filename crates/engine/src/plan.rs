@@ -114,6 +114,16 @@ impl Plan {
         self.store.apply(rule, factors)
     }
 
+    /// What is trained; of a plan that only runs it is empty.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What is trained, to be restored.
+    pub fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
     /// The parameters as they are now; none if they were packed.
     ///
     /// # Errors

@@ -172,17 +172,6 @@ impl Backward<'_, '_> {
         }
     }
 
-    /// Makes sure that there is something to add to.
-    pub(super) fn zero(&mut self, part: Part) {
-        if !self.wants(part) {
-            return;
-        }
-        let target = self.slot(part);
-        if !target.add {
-            self.push(self.at, Write::Zero, Vec::new(), target);
-        }
-    }
-
     /// Adds a share to the gradient of a part.
     pub(super) fn contribute(
         &mut self,
@@ -197,13 +186,21 @@ impl Backward<'_, '_> {
         let target = self.slot(to);
         let reads_there = reads.iter().any(|part| part.buffer == target.part.buffer);
         if !reads_there && (write.adds() || !target.add) {
-            self.push(value, write, reads, target);
+            self.push_share(value, write, reads, target);
             return Ok(());
         }
         let share = to.packed_in(self.buffer(to.elements()));
-        self.push(value, write, reads, Target { part: share, add: false });
+        self.push_share(value, write, reads, Target { part: share, add: false });
         self.push(value, Write::Elements(Elements::Each(Function::First)), vec![share], target);
         Ok(())
+    }
+
+    /// A step that writes a share, to what is zero before where it can do nothing but add.
+    fn push_share(&mut self, value: Value, write: Write, reads: Vec<Part>, target: Target) {
+        if write.only_adds() && !target.add {
+            self.push(value, Write::Zero, Vec::new(), target);
+        }
+        self.push(value, write, reads, target);
     }
 
     /// Gives a gradient on to an operand as it is. Where it is the only share, nothing is copied.
@@ -218,6 +215,17 @@ impl Backward<'_, '_> {
         }
         let write = Write::Elements(Elements::Each(Function::First));
         self.contribute(step.value, part, write, vec![gradient])
+    }
+
+    /// A gradient without gaps, copied if it has any.
+    pub(super) fn packed(&mut self, value: Value, gradient: Part) -> Part {
+        if gradient.is_packed() {
+            return gradient;
+        }
+        let packed = gradient.packed_in(self.buffer(gradient.elements()));
+        let write = Write::Elements(Elements::Each(Function::First));
+        self.push(value, write, vec![gradient], Target { part: packed, add: false });
+        packed
     }
 
     /// The gradient of a parameter, if it is trained.

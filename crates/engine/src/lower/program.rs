@@ -74,11 +74,6 @@ impl Memory {
         self.scratch.grow(program.scratch);
     }
 
-    /// Floats in all buffers.
-    pub(crate) fn floats(&self) -> usize {
-        self.buffers.iter().map(|buffer| buffer.floats().len()).sum()
-    }
-
     fn buffer(&mut self, place: &Place) -> Result<&mut [f32], RuntimeError> {
         let missing = || RuntimeError::internal("", "a plan runs without its memory");
         Ok(self.buffers.get_mut(place.buffer).ok_or_else(missing)?.floats_mut())
@@ -269,11 +264,6 @@ impl Program {
         })?;
         store.reach(reached.iter().copied());
         Ok(())
-    }
-
-    /// Names and shapes of the outputs.
-    pub(crate) fn outputs(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.outputs.iter().map(|output| (output.name.as_str(), output.shape.as_slice()))
     }
 
     /// Writes the numbers of an output of the last pass, row-major, into `numbers`.

@@ -75,6 +75,7 @@ impl Reference {
             Parameters::Constant(_) => &[],
         };
         let sums = parameters.iter().map(|parameter| backward.sum(*parameter)).collect();
+        let gradient = backward.packed(step.value, gradient);
         let reads = step.reads.iter().copied().chain([gradient]).collect();
         let work = Work::Differentiate { node: self.clone(), targets, sums };
         backward.push_step(Step { value: step.value, reads, work });

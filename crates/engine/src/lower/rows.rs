@@ -84,6 +84,11 @@ impl Rows {
         step: &Step,
         gradient: Part,
     ) -> Result<(), RuntimeError> {
+        // What is computed row-major is read without gaps.
+        let gradient = match self {
+            Rows::Pack => gradient,
+            _ => backward.packed(step.value, gradient),
+        };
         match (self, step.reads.as_slice()) {
             (Rows::Unpack { .. }, [x]) => {
                 backward.contribute(step.value, *x, Write::Rows(Rows::Pack), vec![gradient])

@@ -245,6 +245,11 @@ impl Write {
         }
     }
 
+    /// Whether it can do nothing but add to what is there.
+    pub(crate) fn only_adds(&self) -> bool {
+        matches!(self, Write::Windows(Windows::MaxPoolGradient { .. }))
+    }
+
     fn run(&self, tools: &mut Tools<'_>, reads: Reads<'_>, to: Writes<'_>) -> Result<(), RuntimeError> {
         match self {
             Write::Zero => {

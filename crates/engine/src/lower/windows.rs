@@ -85,7 +85,6 @@ impl Windows {
         let [x] = *step.reads.as_slice() else { return Err(backward.without_gradient(step)) };
         match self {
             Windows::MaxPool { pool, .. } => {
-                backward.zero(x);
                 let write = Write::Windows(Windows::MaxPoolGradient { pool: *pool });
                 backward.contribute(step.value, x, write, vec![x, gradient])
             }
