@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Mode, Settings};
+use super::settings::{Mode, Settings};
 use engine::{Plan, RuntimeError, Sgd, TrainingPlan};
 use network::graph::cost::costs;
 use network::graph::{Graph, Role, Weights, rewrite};

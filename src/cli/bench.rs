@@ -10,9 +10,9 @@ use files::printable;
 use serde_json::{Value as Json, json};
 
 use super::network::find_table;
+use super::outcome::{Report, Usage};
 use super::size::image_size;
 use super::threads::Threads;
-use super::{Report, Usage};
 use crate::bench::{Measurement, Mode, Profile, Settings, Share, measure};
 use crate::identify::{Request, load};
 use crate::report::{Align, Table, bytes, number};

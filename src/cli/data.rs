@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
-use super::{Report, Usage};
+use super::outcome::{Report, Usage};
 use report::{balance, defects_document, defects_text, statistics_document, statistics_text};
 use vision::data::{DataSet, Defects, Effect, Error, Fault, Format, Loaded, Pictures, Ratio, Request};
 use vision::data::{Statistics, load, losses, names, split, store};

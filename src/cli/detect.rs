@@ -15,10 +15,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
 use super::network::find_table;
+use super::outcome::{Report, Usage};
 use super::pictures::pictures;
 use super::size::image_size;
 use super::threads::Threads;
-use super::{Report, Usage};
 use crate::detect::coco::{decimal, image_ids, result_entry};
 use crate::detect::{Annotations, Detection, Detector, Labels, draw};
 use crate::identify::{Loaded, Request, load};

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
 use super::network::find_table;
-use super::{Report, Usage};
+use super::outcome::{Report, Usage};
 use crate::identify::{expected_parameters, figures};
 use crate::mapping::{Move, Table as Mappings, TableFault, tables};
 use crate::report::{Align, Table};

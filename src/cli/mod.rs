@@ -11,6 +11,7 @@ mod inspect;
 mod mapping;
 mod models;
 mod network;
+mod outcome;
 mod pictures;
 mod size;
 mod threads;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde_json::{Value as Json, json};
 
+use self::outcome::Usage;
 use crate::identify::LoadError;
 use crate::mapping::TableError;
 use crate::verify::VerifyError;
@@ -56,19 +58,6 @@ enum Command {
     /// List, check or show the tables that relate the tensor names of other code bases to the networks'
     Mapping(mapping::Mapping),
 }
-
-/// What a command has to say, in both forms.
-struct Report {
-    text: String,
-    json: Json,
-    /// The answer, for a command that was asked something; true for one that was told to do something.
-    answer: bool,
-}
-
-/// Arguments that cannot be carried out.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
 
 const DONE: u8 = 0;
 const ANSWER_IS_NO: u8 = 1;

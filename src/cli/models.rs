@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::outcome::{Report, Usage};
 use super::size::image_size;
-use super::{Report, Usage};
 use crate::detect::Placement;
 use crate::report::{Align, Table, count, number};
 use network::graph::cost::{Cost, costs};

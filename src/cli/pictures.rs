@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::Usage;
+use super::outcome::Usage;
 use vision::pictures::{EXTENSIONS, Error};
 
 /// The pictures at `paths`, in their order; those of a folder (not of folders in it) sorted by name.

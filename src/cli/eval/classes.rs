@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use files::printable;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Usage;
+use crate::cli::outcome::Usage;
 use crate::detect::Labels;
 use vision::annotations::Id;
 

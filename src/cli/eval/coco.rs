@@ -6,11 +6,12 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::outcome::CocoOutcome;
 use super::provenance::{Hashed, Provenance, settings_sha256, tool};
 use super::replay::Recorded;
 use super::source::{Detected, DetectorArguments, Source, results as records};
 use super::tables;
-use crate::cli::{Report, Usage};
+use crate::cli::outcome::{Report, Usage};
 use vision::annotations::Id;
 use vision::eval::coco::{
     Evaluation, STATS, Settings, chosen_images, evaluate, iou_thresholds, recall_thresholds,
@@ -70,13 +71,6 @@ struct Plan {
     settings: Settings,
     /// Where the detections are kept.
     keep: Option<PathBuf>,
-}
-
-/// What was found.
-pub(super) struct Outcome {
-    pub(super) evaluation: Evaluation,
-    pub(super) provenance: Provenance<Settings>,
-    pub(super) images: usize,
 }
 
 fn limits(text: &str) -> Result<[usize; 3], String> {
@@ -140,7 +134,7 @@ impl Plan {
         Ok(Plan { annotations: annotations.file, source: recorded.source()?, settings, keep: None })
     }
 
-    fn run(&self) -> Result<Outcome> {
+    fn run(&self) -> Result<CocoOutcome> {
         let Plan { annotations: file, source, settings, keep } = self;
         let text = read_file(file)?;
         let annotations = Hashed::new(file, &text);
@@ -159,18 +153,18 @@ impl Plan {
         let (settings, image_set) = (settings.clone(), None);
         let provenance =
             Provenance { tool: tool(), annotations, image_set, results, detector, settings, settings_sha256 };
-        Ok(Outcome { evaluation, provenance, images })
+        Ok(CocoOutcome { evaluation, provenance, images })
     }
 }
 
-impl Outcome {
+impl CocoOutcome {
     fn report(&self) -> Result<Report> {
         Ok(Report { text: tables::text(self)?, json: self.document()?, answer: true })
     }
 
     /// Everything, for scripts; -1 stands for nothing to measure, as in pycocotools.
     fn document(&self) -> Result<Json> {
-        let Outcome { evaluation, provenance, .. } = self;
+        let CocoOutcome { evaluation, provenance, .. } = self;
         let warnings = evaluation
             .warnings
             .iter()

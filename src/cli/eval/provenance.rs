@@ -6,7 +6,7 @@ use files::{Sha256, sha256};
 use serde::{Deserialize, Serialize};
 
 use super::classes::Matching;
-use super::detector::DetectorOptions;
+use super::options::DetectorOptions;
 use vision::annotations::Id;
 use vision::eval::{Error, read_file};
 

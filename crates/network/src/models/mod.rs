@@ -7,9 +7,9 @@
 //! - [`nanodet_plus`] is NanoDet-Plus, on the backbone ShuffleNetV2;
 //! - [`DetectorFacts`] is what belongs to a detector beside its network.
 
+mod catalogue;
 mod detector;
 mod evidence;
-mod family;
 mod fpn;
 pub mod gfocal_v2;
 pub mod gold_yolo;
@@ -19,15 +19,12 @@ pub mod points;
 mod resnet;
 mod shufflenet;
 
+pub use catalogue::{FAMILIES, family, preset};
 pub use detector::{
     ChannelOrder, ClassShift, DetectorFacts, Frame, Head, Preprocessing, Resize, Scores, Selection, Sides,
     Size,
 };
 pub use evidence::{Shapes, vote};
-pub use family::{Family, Form, Preset, family, preset};
 pub use fpn::{ExtraLevels, Fpn};
-pub use network::{Model, Network};
+pub use network::{Family, Form, Model, Network, Preset};
 pub use resnet::{Block, Deformable, ResNet};
-
-/// All families.
-pub const FAMILIES: &[&Family] = &[&nanodet_plus::FAMILY, &gold_yolo::FAMILY, &gfocal_v2::FAMILY];

@@ -1,4 +1,7 @@
-//! A network of any family.
+//! A network of any family, and what a family is.
+//!
+//! The two lie together because each names the other: a network says which family it belongs to, a family makes
+//! networks.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -7,8 +10,17 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::detector::{DetectorFacts, Size};
-use super::family::{Family, Form, Preset};
+use super::evidence::Shapes;
 use crate::graph::{Graph, GraphError, Scope, Value};
+
+/// Which parts of a network are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// All of it, auxiliary branches included.
+    Training,
+    /// What detection needs.
+    Inference,
+}
 
 /// A configuration: everything that the shapes of a network depend on, and what it means for a detector.
 pub trait Network: Configuration + Debug + Send + Sync {
@@ -128,4 +140,37 @@ impl Model {
         let preset = self.preset().or_else(|| self.family().presets.first());
         preset.map_or(Size::square(640), |preset| preset.size)
     }
+}
+
+/// A network that upstream publishes.
+#[derive(Debug)]
+pub struct Preset {
+    /// Its name, as the user writes it.
+    pub name: &'static str,
+    /// Makes the network, with upstream's number of classes.
+    pub make: fn() -> Model,
+    /// The size of input that upstream uses.
+    pub size: Size,
+}
+
+impl Preset {
+    /// The network, with upstream's number of classes.
+    pub fn model(&self) -> Model {
+        (self.make)()
+    }
+}
+
+/// Networks that share code and mapping tables.
+#[derive(Debug)]
+pub struct Family {
+    /// Its name, which is also the folder of its tables.
+    pub name: &'static str,
+    /// The paper, or where the authors describe it.
+    pub paper: &'static str,
+    /// The upstream revision that it was checked against.
+    pub source: &'static str,
+    /// What upstream publishes.
+    pub presets: &'static [Preset],
+    /// The network that canonical names and shapes belong to, where they are of this family.
+    pub recognise: fn(&Shapes) -> Option<Model>,
 }
