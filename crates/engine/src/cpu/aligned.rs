@@ -9,8 +9,8 @@ pub(crate) struct Aligned {
 }
 
 impl Aligned {
-    /// Zeros.
     pub(crate) fn zeros(length: usize) -> Aligned {
+        /// Bytes of a cache line of x86-64 and most of aarch64.
         const LINE: usize = 64;
         let floats = vec![0.0_f32; length + LINE / size_of::<f32>()];
         let start = floats.as_ptr().align_offset(LINE).min(floats.len() - length);
@@ -18,11 +18,11 @@ impl Aligned {
     }
 
     pub(crate) fn floats(&self) -> &[f32] {
-        self.floats.get(self.start..self.start + self.length).unwrap_or_default()
+        &self.floats[self.start..self.start + self.length]
     }
 
     pub(crate) fn floats_mut(&mut self) -> &mut [f32] {
-        self.floats.get_mut(self.start..self.start + self.length).unwrap_or_default()
+        &mut self.floats[self.start..self.start + self.length]
     }
 }
 

@@ -3,11 +3,8 @@
 /// Where the pixels of a value lie in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grid {
-    /// Number of images.
     pub(crate) images: usize,
-    /// Rows of pixels.
     pub(crate) height: usize,
-    /// Pixels in a row.
     pub(crate) width: usize,
     /// Position of the first pixel.
     pub(crate) start: usize,
@@ -35,7 +32,6 @@ impl Grid {
         Grid { images, height, width, start: border * (row + record), image, row, record, border }
     }
 
-    /// One of the images.
     pub(crate) fn image(&self, image: usize) -> Grid {
         Grid { images: 1, start: self.start + image * self.image, ..*self }
     }
@@ -55,7 +51,6 @@ impl Grid {
         Grid { height: self.pixels(), width: 1, row: self.record, ..*self }
     }
 
-    /// Position of a pixel.
     pub(crate) fn at(&self, image: usize, y: usize, x: usize) -> usize {
         self.start + image * self.image + y * self.row + x * self.record
     }
@@ -86,7 +81,6 @@ impl Grid {
 pub(crate) struct Run {
     /// Position of the first in the record.
     pub(crate) start: usize,
-    /// Number of channels.
     pub(crate) length: usize,
 }
 

@@ -11,7 +11,6 @@ pub(crate) struct Team {
     job: UnsafeCell<Job>,
     /// The first part that nobody has taken.
     next: AtomicUsize,
-    /// Number of parts.
     parts: AtomicUsize,
     /// [`OPEN`] while helpers may join, plus [`HELPER`] for each that works.
     state: AtomicUsize,
@@ -73,7 +72,7 @@ impl Team {
     }
 
     fn help(&self) {
-        /// After so many looks for work other processes are let in between.
+        /// After so many looks for work other processes are let in between. A choice: some tens of microseconds.
         const PATIENCE: usize = 1 << 12;
         let mut looks = 0;
         while !self.is_over.load(Ordering::Acquire) {
@@ -106,7 +105,6 @@ impl Team {
         entered.is_ok()
     }
 
-    /// Takes part after part.
     #[allow(unsafe_code)]
     fn work(&self) {
         // SAFETY: the caller is the leader in `each`, or was counted as a helper while the work was open. The leader
@@ -157,15 +155,13 @@ impl Team {
         parts: Parts,
         work: impl Fn(usize, &mut [f32]) + Sync,
     ) {
-        let length = floats.len();
+        assert!(parts.end() <= floats.len(), "parts of more floats than there are");
         let base = Base(floats.as_mut_ptr());
         self.each(parts.count(), &|part| {
             let Range { start, end } = parts.range(part);
-            if start <= end && end <= length {
-                // SAFETY: within the slice, which is borrowed for the whole call. Parts do not overlap, and every
-                // part is taken once.
-                work(part, unsafe { std::slice::from_raw_parts_mut(base.at(start), end - start) });
-            }
+            // SAFETY: within the slice, as all parts are, and that is borrowed for the whole call. Parts do not overlap,
+            // and every part is taken once.
+            work(part, unsafe { std::slice::from_raw_parts_mut(base.at(start), end - start) });
         });
     }
 }
@@ -181,10 +177,11 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// `blocks` blocks from `start` on, each `length` floats and `distance` floats from the next, in pieces of
+    /// `blocks` blocks from `start` on, each `length` floats and at least as many from the next, `distance`, in pieces of
     /// `piece` floats; the last of a block may be shorter.
     pub(crate) fn new(start: usize, blocks: usize, [distance, length]: [usize; 2], piece: usize) -> Parts {
-        Parts { start, blocks, distance, length: length.min(distance), piece: piece.max(1) }
+        assert!(blocks <= 1 || length <= distance, "blocks that overlap");
+        Parts { start, blocks, distance, length, piece: piece.max(1) }
     }
 
     /// Pieces of a block.
@@ -194,6 +191,14 @@ impl Parts {
 
     fn count(&self) -> usize {
         self.blocks * self.pieces()
+    }
+
+    /// Where the last part ends; zero where there is none.
+    fn end(&self) -> usize {
+        match self.count().checked_sub(1) {
+            Some(last) => self.range(last).end,
+            None => 0,
+        }
     }
 
     fn range(&self, part: usize) -> Range<usize> {

@@ -90,7 +90,7 @@ impl Value {
 
     /// The numbers that were there before a kernel ran, plus others.
     pub(super) fn plus(&self, numbers: &[f64]) -> Vec<f64> {
-        self.planes.iter().zip(numbers).map(|(own, other)| own + other).collect()
+        self.planes.iter().zip(numbers).map(|(number, other)| number + other).collect()
     }
 
     /// Asserts that the channels are near `expected`, `[N, C, H, W]`, and that nothing around them has changed.

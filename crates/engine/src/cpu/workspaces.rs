@@ -20,10 +20,10 @@ impl Workspaces {
         }
     }
 
-    /// Calls `work` with a workspace, in which any numbers may lie.
+    /// Calls `work` with a workspace, in which any numbers may lie. There must be one for every thread that does.
     pub(crate) fn with(&self, work: impl FnOnce(&mut [f32])) {
         let free = || self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut workspace = free().pop().unwrap_or_default();
+        let mut workspace = free().swap_remove(0);
         work(workspace.floats_mut());
         free().push(workspace);
     }

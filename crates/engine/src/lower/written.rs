@@ -95,9 +95,10 @@ impl Written {
     /// Lets bands begin and end where a part does.
     fn split(&mut self, part: Part) {
         for at in pixels(part) {
-            if let Some(index) = self.bands.iter().position(|band| band.start < at && at < band.end) {
-                let behind = Band { start: at, ..self.bands[index].clone() };
-                self.bands[index].end = at;
+            let mut bands = self.bands.iter_mut().enumerate();
+            if let Some((index, band)) = bands.find(|(_, band)| band.start < at && at < band.end) {
+                let behind = Band { start: at, ..band.clone() };
+                band.end = at;
                 self.bands.insert(index + 1, behind);
             }
         }

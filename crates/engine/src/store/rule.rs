@@ -1,7 +1,7 @@
 //! Optimisers as data.
 
 use super::factors::Factors;
-use super::slab::Store;
+use super::slab::{Slabs, Store};
 use crate::RuntimeError;
 use crate::cpu::descent::{accelerate, descend};
 
@@ -40,8 +40,8 @@ impl Store {
         }
         let shares = if self.keep(VELOCITY) { [0.0, 1.0] } else { [momentum, 1.0 - dampening] };
         let missing = || RuntimeError::internal("", "there are no velocities");
-        let (spans, values, gradients, velocities) = self.slabs(VELOCITY).ok_or_else(missing)?;
-        accelerate((spans, factors), shares, nesterov.then_some(momentum), values, gradients, velocities);
+        let Slabs { spans, values, gradients, kept } = self.slabs(VELOCITY).ok_or_else(missing)?;
+        accelerate((spans, factors), shares, nesterov.then_some(momentum), values, gradients, kept);
         Ok(())
     }
 }

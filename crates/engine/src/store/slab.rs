@@ -139,7 +139,7 @@ impl Store {
         &mut self,
         value: usize,
         gradients: [Option<usize>; 2],
-    ) -> Result<(&[f32], [Option<&mut [f32]>; 2]), RuntimeError> {
+    ) -> Result<ValueAndGradients<'_>, RuntimeError> {
         let Store { layout, values, gradients: slab, .. } = self;
         let value = slot(layout, value)?;
         let numbers = values.floats().get(value.floats.clone()).ok_or_else(|| outside(value))?;
@@ -191,9 +191,10 @@ impl Store {
     }
 
     /// Values, gradients and what is kept under a name.
-    pub(super) fn slabs(&mut self, name: &str) -> Option<(&[Span], &mut [f32], &[f32], &mut [f32])> {
+    pub(super) fn slabs(&mut self, name: &str) -> Option<Slabs<'_>> {
         let Store { values, gradients, kept, spans, .. } = self;
-        Some((spans, values.floats_mut(), gradients.floats(), kept.get_mut(name)?.floats_mut()))
+        let kept = kept.get_mut(name)?.floats_mut();
+        Some(Slabs { spans, values: values.floats_mut(), gradients: gradients.floats(), kept })
     }
 
     /// Values and gradients.
@@ -210,6 +211,19 @@ impl Store {
         slot(&self.layout, parameter)
     }
 }
+
+/// What a rule works on.
+pub(super) struct Slabs<'s> {
+    /// The floats that have gradients.
+    pub(super) spans: &'s [Span],
+    pub(super) values: &'s mut [f32],
+    pub(super) gradients: &'s [f32],
+    /// What the rule keeps beside them.
+    pub(super) kept: &'s mut [f32],
+}
+
+/// The numbers of a parameter, and two gradients.
+pub(crate) type ValueAndGradients<'s> = (&'s [f32], [Option<&'s mut [f32]>; 2]);
 
 /// Floats that have gradients: of parameters of one group that follow each other together.
 fn spans(layout: &Layout, reached: &[bool]) -> Vec<Span> {

@@ -147,7 +147,7 @@ impl Dense {
     ) {
         let Scratch { transposed, transformed, workspaces, .. } = scratch;
         self.products.transpose(team, &forward.products, weights, transposed.floats_mut());
-        let weights = transposed.floats().get(..self.products.size()).unwrap_or_default();
+        let weights = &transposed.floats()[..self.products.size()];
         self.run_in(team, (transformed, workspaces), [weights, &[]], source, target, add);
     }
 
@@ -163,7 +163,7 @@ impl Dense {
         let Some(winograd) = &self.winograd else {
             return self.products.run(team, [weights, bias], source, target, add);
         };
-        let transformed = transformed.floats_mut().get_mut(..winograd.size()).unwrap_or_default();
+        let transformed = &mut transformed.floats_mut()[..winograd.size()];
         transform(team, (&self.products, winograd.tiling()), weights, transformed, self.is_backward);
         let epilogue = Epilogue { add, ..Epilogue::default() };
         winograd.run(team, workspaces, [transformed, bias], source, target, epilogue);

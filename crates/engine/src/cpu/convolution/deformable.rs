@@ -70,7 +70,7 @@ impl WithSimd for Task<'_, '_> {
 
 /// The channels of a pixel, from the first of a value on.
 fn pixel<'a>((data, grid, channel): Source<'a>, [y, x]: [usize; 2]) -> &'a [f32] {
-    data.get(grid.at(0, y, x) + channel..).unwrap_or_default()
+    &data[grid.at(0, y, x) + channel..]
 }
 
 impl Part<'_> {
@@ -83,9 +83,9 @@ impl Part<'_> {
         let masks = self.masks.map(|masks| pixel(masks, at));
         for (index, offset) in offsets.iter().enumerate().take(conv.masks()) {
             let (group, tap) = (index / taps, index % taps);
-            let mask = masks.map_or(1.0, |masks| masks.get(index).copied().unwrap_or_default());
+            let mask = masks.map_or(1.0, |masks| masks[index]);
             let first = tap * channels + group * each;
-            let target = record.get_mut(first..first + each).unwrap_or_default();
+            let target = &mut record[first..first + each];
             self.sample(self.place(at, tap, *offset), mask, group * each, target);
         }
     }
@@ -115,8 +115,7 @@ impl Part<'_> {
         let corner = |row: isize, column: isize| {
             let within = |at: isize, size: usize| usize::try_from(at).ok().filter(|at| *at < size);
             let at = within(top as isize + row, height).zip(within(left as isize + column, width));
-            let channels = at.and_then(|(row, column)| pixel(self.x, [row, column]).get(first..));
-            channels.unwrap_or(&self.samples.zeros)
+            at.map_or(&self.samples.zeros[..], |(row, column)| &pixel(self.x, [row, column])[first..])
         };
         let [p, q, r, s] = [corner(0, 0), corner(0, 1), corner(1, 0), corner(1, 1)];
         let (up, left) = (1.0 - down, 1.0 - right);

@@ -34,7 +34,7 @@ impl Epilogue<'_> {
         }
         if let Some((other, grid, first)) = self.residual {
             let at = grid.at(image, y, x) + first + start;
-            let other = load::<S, REGISTERS>(simd, other.get(at..at + record.len()).unwrap_or_default());
+            let other = load::<S, REGISTERS>(simd, &other[at..at + record.len()]);
             sums.iter_mut().zip(other).for_each(|(sum, other)| *sum = simd.add_f32s(*sum, other));
         }
         store(simd, &sums, self.activation, record);

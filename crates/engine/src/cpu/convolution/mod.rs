@@ -1,8 +1,8 @@
 //! Convolutions and their gradients.
 //!
-//! Weights are *packed* once, as inference does, or *stored* where they change between runs, as training does. `taps` says
-//! which pixels a pixel is made of, `panel` which result channels are summed up together, `epilogue` what is done with sums
-//! before they are stored.
+//! Weights are *packed* once, as inference does, or *stored* where they change between runs, as training does. `taps`
+//! says which pixels a pixel is made of, `panel` which result channels are summed up together, `epilogue` what is done
+//! with sums before they are stored.
 
 #[cfg(test)]
 mod case;

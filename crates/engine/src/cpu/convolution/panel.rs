@@ -5,12 +5,19 @@ use pulp::Simd;
 /// Some of the result channels.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Panel {
-    /// The first.
     pub(crate) start: usize,
     /// Their number, without what fills the last register.
     pub(crate) channels: usize,
     /// Registers that they take.
     pub(crate) registers: usize,
+}
+
+impl Panel {
+    /// Those of its channels among the biases of all result channels; none where there are none.
+    #[inline(always)]
+    pub(super) fn biases<'a>(&self, biases: &'a [f32]) -> &'a [f32] {
+        if biases.is_empty() { biases } else { &biases[self.start..] }
+    }
 }
 
 /// Whether there are 32 registers and not 16.

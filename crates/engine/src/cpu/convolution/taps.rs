@@ -23,7 +23,7 @@ pub(crate) struct Phase {
 /// The result of a convolution: all of its pixels see the same taps.
 pub(crate) fn forward(conv: &Conv) -> Vec<Phase> {
     let taps = kernel(conv).map(|(index, [y, x])| {
-        let of = |position: usize, axis: usize| signed(position) - signed(of(conv.padding, axis));
+        let of = |position: usize, axis: usize| signed(position) - signed(conv.padding[axis]);
         Tap { down: of(y, 0), across: of(x, 1), index }
     });
     vec![Phase { start: [0; 2], step: [1; 2], stride: conv.stride, taps: taps.collect() }]
@@ -37,8 +37,8 @@ pub(crate) fn backward(conv: &Conv) -> Vec<Phase> {
     let phase = |start: [usize; 2]| {
         // Position p of the input takes part in position (p + padding - tap) / stride of the result.
         let along = |axis: usize, tap: usize| {
-            let distance = signed(of(start, axis) + of(conv.padding, axis)) - signed(tap);
-            let stride = signed(of(conv.stride, axis));
+            let distance = signed(start[axis] + conv.padding[axis]) - signed(tap);
+            let stride = signed(conv.stride[axis]);
             (distance % stride == 0).then_some(distance / stride)
         };
         let taps = kernel(conv)
@@ -53,10 +53,6 @@ fn kernel(conv: &Conv) -> impl Iterator<Item = (usize, [usize; 2])> {
     let Conv { kernel: [height, width], dilation: [down, across], .. } = *conv;
     let taps = (0..height).flat_map(move |y| (0..width).map(move |x| [y * down, x * across]));
     taps.enumerate()
-}
-
-fn of(pair: [usize; 2], axis: usize) -> usize {
-    pair.get(axis).copied().unwrap_or(0)
 }
 
 fn signed(position: usize) -> isize {

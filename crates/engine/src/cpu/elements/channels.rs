@@ -54,7 +54,7 @@ impl WithSimd for CopyTask<'_, '_> {
         let CopyTask { part, result } = self;
         let Copied { from, to, image, first_row, .. } = part;
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
-            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
+            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
                 part.pixel(from.at(image, first_row + row, column), record);
             }
         }
@@ -64,13 +64,13 @@ impl WithSimd for CopyTask<'_, '_> {
 impl Copied<'_> {
     #[inline(always)]
     fn pixel(&self, at: usize, record: &mut [f32]) {
-        let mut target = record.get_mut(self.channel..).unwrap_or_default();
+        let mut first = self.channel;
         for run in self.runs {
-            let source = self.x.get(at + run.start..at + run.start + run.length).unwrap_or_default();
-            let (own, rest) = target.split_at_mut(source.len().min(target.len()));
-            own.copy_from_slice(source.get(..own.len()).unwrap_or_default());
-            activate(self.activation, own);
-            target = rest;
+            let source = &self.x[at + run.start..at + run.start + run.length];
+            let target = &mut record[first..first + run.length];
+            target.copy_from_slice(source);
+            activate(self.activation, target);
+            first += run.length;
         }
     }
 }
@@ -87,11 +87,10 @@ pub(crate) fn interleave(
     let channels = first.length + second.length;
     to.split_rows(team, result, 4 * channels, |image, first_row, result| {
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
-            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
+            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
                 let at = from.at(image, first_row + row, column);
-                let source =
-                    |run: Run| x.get(at + run.start..at + run.start + run.length).unwrap_or_default();
-                let target = record.get_mut(channel..channel + channels).unwrap_or_default();
+                let source = |run: Run| &x[at + run.start..at + run.start + run.length];
+                let target = &mut record[channel..channel + channels];
                 let (pairs, rest) = target.as_chunks_mut::<2>();
                 for ((pair, first), second) in pairs.iter_mut().zip(source(first)).zip(source(second)) {
                     *pair = [*first, *second];
@@ -114,10 +113,10 @@ pub(crate) fn shuffle(
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
                 let at = from.at(image, first_row + row, column) + first;
-                let source = x.get(at..at + order.len()).unwrap_or_default();
-                let target = record.get_mut(channel..channel + order.len()).unwrap_or_default();
+                let source = &x[at..at + order.len()];
+                let target = &mut record[channel..channel + order.len()];
                 for (slot, position) in target.iter_mut().zip(order) {
-                    let value = source.get(*position).copied().unwrap_or_default();
+                    let value = source[*position];
                     *slot = if add { *slot + value } else { value };
                 }
             }

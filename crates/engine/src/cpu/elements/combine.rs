@@ -26,12 +26,12 @@ pub(crate) fn combine(
 ) {
     to.split_rows(team, result, 4 * channels, |image, first_row, result| {
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
-            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
+            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
                 let of =
                     |operand: &Operand<'_>| operand.grid.at(image, first_row + row, column) + operand.channel;
-                let target = record.get_mut(channel..channel + channels).unwrap_or_default();
-                let left = left.data.get(of(&left)..).unwrap_or_default();
-                let right = right.data.get(of(&right)..).unwrap_or_default();
+                let target = &mut record[channel..channel + channels];
+                let left = &left.data[of(&left)..][..channels];
+                let right = &right.data[of(&right)..][..channels];
                 for ((target, left), right) in target.iter_mut().zip(left).zip(right) {
                     *target = function(*left, *right);
                 }
@@ -51,12 +51,12 @@ pub(crate) fn weigh(
 ) {
     to.split_rows(team, result, 4 * channels, |image, first_row, result| {
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
-            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate() {
+            for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
                 let of =
                     |operand: &Operand<'_>| operand.grid.at(image, first_row + row, column) + operand.channel;
-                let target = record.get_mut(channel..channel + channels).unwrap_or_default();
-                let factor = right.data.get(of(&right)).copied().unwrap_or_default();
-                let left = left.data.get(of(&left)..).unwrap_or_default();
+                let target = &mut record[channel..channel + channels];
+                let factor = right.data[of(&right)];
+                let left = &left.data[of(&left)..][..channels];
                 target.iter_mut().zip(left).for_each(|(target, value)| *target = value * factor);
             }
         }

@@ -65,23 +65,28 @@ impl WithSimd for Apply<'_, '_> {
         let Rows { image, first_row, to, channel, channels, add } = rows;
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
-                let target = record.get_mut(channel..channel + channels).unwrap_or_default();
+                let target = &mut record[channel..channel + channels];
                 let pixel = (image, [first_row + row, column]);
                 let left = channels_of(left, pixel, channels);
                 let right = match function {
+                    Function::Product | Function::ActivationGradient(_) => {
+                        channels_of(right, pixel, channels)
+                    }
                     Function::ProductByPixel => channels_of(right, pixel, 1),
-                    _ => channels_of(right, pixel, channels),
+                    Function::First | Function::Scaled(_) => &[],
                 };
                 for (block, target) in target.chunks_mut(S::F32_LANES).enumerate() {
                     let range = block * S::F32_LANES..block * S::F32_LANES + target.len();
-                    let [a] = load::<S, 1>(simd, left.get(range.clone()).unwrap_or_default());
-                    let [b] = load::<S, 1>(simd, right.get(range).unwrap_or_default());
+                    let [a] = load::<S, 1>(simd, &left[range.clone()]);
+                    // A single channel stands for all.
+                    let [b] = match *right {
+                        [] => [simd.splat_f32s(0.0)],
+                        [factor] => [simd.splat_f32s(factor)],
+                        _ => load::<S, 1>(simd, &right[range]),
+                    };
                     let mut value = match function {
                         Function::First => a,
-                        Function::Product => simd.mul_f32s(a, b),
-                        Function::ProductByPixel => {
-                            simd.mul_f32s(a, simd.splat_f32s(right.first().copied().unwrap_or_default()))
-                        }
+                        Function::Product | Function::ProductByPixel => simd.mul_f32s(a, b),
                         Function::Scaled(factor) => simd.mul_f32s(a, simd.splat_f32s(factor)),
                         Function::ActivationGradient(activation) => {
                             activation_gradient(simd, Some(activation), a, b)

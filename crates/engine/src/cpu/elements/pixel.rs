@@ -10,5 +10,5 @@ pub(super) fn channels_of<'a>(
     channels: usize,
 ) -> &'a [f32] {
     let at = grid.at(image, y, x) + first;
-    floats.get(at..at + channels).unwrap_or_default()
+    &floats[at..at + channels]
 }

@@ -10,7 +10,7 @@ pub(crate) fn from_planes(team: &Team, planes: &[f32], result: &mut [f32], to: G
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             let source = |channel: usize| {
                 let at = (image * channels + channel) * area + (first_row + row) * to.width;
-                planes.get(at..at + to.width).unwrap_or_default()
+                &planes[at..at + to.width]
             };
             if (positions, to.record) == (&[0, 1, 2], 3) {
                 let colours = source(0).iter().zip(source(1)).zip(source(2));
@@ -61,8 +61,8 @@ fn image_to_planes(
 ) {
     for y in 0..from.height {
         for (plane, position) in planes.chunks_mut(from.pixels().max(1)).zip(positions.clone()) {
-            let row = plane.get_mut(y * from.width..(y + 1) * from.width).unwrap_or_default();
-            let source = x.get(from.at(0, y, 0) + position..).unwrap_or_default();
+            let row = &mut plane[y * from.width..(y + 1) * from.width];
+            let source = &x[from.at(0, y, 0) + position..];
             row.iter_mut()
                 .zip(source.iter().step_by(from.record.max(1)))
                 .for_each(|(slot, value)| *slot = *value);
@@ -82,7 +82,7 @@ pub(crate) fn pack(
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for index in 0..channels {
                 let start = (image * channels + index) * to.pixels() + (first_row + row) * to.width;
-                let source = planes.get(start..start + to.width).unwrap_or_default();
+                let source = &planes[start..start + to.width];
                 let slots = records.iter_mut().skip(channel + index).step_by(to.record.max(1));
                 slots.zip(source).for_each(|(slot, value)| *slot = if add { *slot + value } else { *value });
             }

@@ -23,9 +23,8 @@ pub(crate) fn pixel_dots(
                 let pairs =
                     channels_of(left, pixel, channels).iter().zip(channels_of(right, pixel, channels));
                 let sum: f32 = pairs.map(|(a, b)| a * b).sum();
-                if let Some(slot) = record.get_mut(channel) {
-                    *slot = if add { *slot + sum } else { sum };
-                }
+                let slot = &mut record[channel];
+                *slot = if add { *slot + sum } else { sum };
             }
         }
     });
@@ -33,6 +32,7 @@ pub(crate) fn pixel_dots(
 
 /// Writes the sum of every channel over all pixels, or adds it to what is there.
 pub(crate) fn channel_sums(team: &Team, source: Source<'_>, sums: &mut [f32], add: bool) {
+    /// Of a task: a cache line, so that no two threads write to the same.
     const CHANNELS: usize = 16;
     let parts = Parts::new(0, 1, [sums.len(); 2], CHANNELS);
     team.each_part(sums, parts, |part, sums| {
@@ -62,7 +62,7 @@ impl WithSimd for ChannelSums<'_, '_> {
                     let mut sum = simd.splat_f32s(0.0);
                     for column in 0..from.width {
                         let at = from.at(image, row, column) + channel + block * S::F32_LANES;
-                        let [value] = load::<S, 1>(simd, x.get(at..at + sums.len()).unwrap_or_default());
+                        let [value] = load::<S, 1>(simd, &x[at..at + sums.len()]);
                         sum = simd.add_f32s(sum, value);
                     }
                     total = simd.add_f32s(total, sum);
@@ -80,14 +80,13 @@ impl WithSimd for ChannelSums<'_, '_> {
 /// Sum of the products of two operands of `channels`.
 pub(crate) fn dot([left, right]: [Source<'_>; 2], channels: usize) -> f64 {
     let (_, grid, _) = left;
-    let record = |(floats, grid, first): Source<'_>, image: usize, pixel: usize| {
-        let at = grid.nth(image, pixel) + first;
-        at..(at + channels).min(floats.len())
-    };
     let mut sum = 0.0;
     for image in 0..grid.images {
         for pixel in 0..grid.pixels() {
-            let [a, b] = [left, right].map(|own| own.0.get(record(own, image, pixel)).unwrap_or_default());
+            let [a, b] = [left, right].map(|(floats, grid, first)| {
+                let at = grid.nth(image, pixel) + first;
+                &floats[at..at + channels]
+            });
             sum += a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
         }
     }

@@ -1,7 +1,7 @@
 //! Forward.
 
 use super::chunks::{Chunks, image};
-use super::normalisation::{Normalisation, Together, put, put_wide};
+use super::normalisation::{Normalisation, Together};
 use super::passes::{Apply, Rows};
 use super::sums::{Moments, joined};
 use crate::cpu::grid::{Grid, Source};
@@ -24,21 +24,21 @@ impl Normalisation {
         }
         for factors in &mut self.factors {
             for (channel, (weight, bias)) in weight.iter().zip(bias).enumerate() {
-                let of = |values: &[f64]| values.get(channel).copied().unwrap_or_default();
-                let exact = f64::from(*weight) * of(&factors.scale);
-                let mean = factors.mean.get(channel).copied().unwrap_or_default();
-                put(&mut factors.factor, channel, exact);
-                put(&mut factors.shift, channel, f64::from(*bias) - f64::from(mean) * exact);
+                let exact = f64::from(*weight) * factors.scale[channel];
+                let mean = factors.mean[channel];
+                factors.factor[channel] = exact as f32;
+                factors.shift[channel] = (f64::from(*bias) - f64::from(mean) * exact) as f32;
             }
         }
         let (result, to, channel) = target;
-        let own = &*self;
-        to.split_rows(team, result, 8 * own.channels, |image, first_row, result| {
-            let rows = Rows { own, source, to, channel, image, first_row };
+        let norm = &*self;
+        to.split_rows(team, result, 8 * norm.channels, |image, first_row, result| {
+            let rows = Rows { norm, source, to, channel, image, first_row };
             Instructions::get().run(Apply { rows, result });
         });
     }
 
+    /// Takes mean and variance as they are given.
     fn take(&mut self, mean: &[f32], variance: &[f32]) {
         let epsilon = self.epsilon;
         for factors in &mut self.factors {
@@ -51,7 +51,7 @@ impl Normalisation {
         }
     }
 
-    /// Mean and variance.
+    /// Takes mean and variance from the input.
     fn measure(&mut self, team: &Team, source: Source<'_>) {
         let chunks = Chunks::new(self.images, source.1.pixels(), self.channels);
         let channels = self.channels;
@@ -62,16 +62,17 @@ impl Normalisation {
         let sums = &self.sums;
         let (epsilon, together) = (self.epsilon, self.together);
         for (set, factors) in self.factors.iter_mut().enumerate() {
-            let (own, each) = match together {
+            let (set_chunks, each) = match together {
                 Together::Groups(groups) => (image(chunks, set), channels / groups.max(1)),
                 _ => (0..chunks.count(), 1),
             };
             for first in (0..channels).step_by(each.max(1)) {
-                let (mean, variance) = joined(sums, channels, own.clone(), first..first + each, chunks);
+                let (mean, variance) =
+                    joined(sums, channels, set_chunks.clone(), first..first + each, chunks);
                 for channel in first..first + each {
-                    put(&mut factors.mean, channel, mean);
-                    put_wide(&mut factors.variance, channel, variance);
-                    put_wide(&mut factors.scale, channel, 1.0 / (variance + epsilon).sqrt());
+                    factors.mean[channel] = mean as f32;
+                    factors.variance[channel] = variance;
+                    factors.scale[channel] = 1.0 / (variance + epsilon).sqrt();
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The way back.
 
 use super::chunks::{Chunks, image};
-use super::normalisation::{Normalisation, Together, put};
+use super::normalisation::{Normalisation, Together};
 use super::passes::{ApplyGradient, Rows};
 use super::sums::{GradientSums, total};
 use crate::cpu::grid::{Grid, Source};
@@ -23,10 +23,10 @@ impl Normalisation {
         let channels = self.channels;
         let parts = Parts::new(0, 1, [self.sums.len(); 2], 2 * channels);
         let mut sums = std::mem::take(&mut self.sums);
-        let own = &*self;
+        let norm = &*self;
         team.each_part(&mut sums, parts, |chunk, sums| {
             let chunk = chunks.range(chunk);
-            Instructions::get().run(GradientSums { own, source, gradient, chunk, sums });
+            Instructions::get().run(GradientSums { norm, source, gradient, chunk, sums });
         });
         self.sums = sums;
         self.parameter_gradients(chunks, targets, adds);
@@ -39,13 +39,13 @@ impl Normalisation {
             let (mut product, mut sum) = (0.0, 0.0);
             for index in 0..self.images {
                 let [of_image, with_x] = total(&self.sums, self.channels, image(chunks, index), channel);
-                let scale = self.factors(index).and_then(|set| set.scale.get(channel)).copied();
                 sum += of_image;
-                product += with_x * scale.unwrap_or_default();
+                product += with_x * self.factors(index).scale[channel];
             }
             let both = [(&mut weights, product, adds[0]), (&mut biases, sum, adds[1])];
             for (target, value, add) in both {
-                if let Some(slot) = target.as_mut().and_then(|target| target.get_mut(channel)) {
+                if let Some(target) = target {
+                    let slot = &mut target[channel];
                     *slot = value as f32 + if add { *slot } else { 0.0 };
                 }
             }
@@ -59,22 +59,22 @@ impl Normalisation {
             return;
         }
         for (set, factors) in self.factors.iter_mut().enumerate() {
-            let (own, each) = match together {
+            let (set_chunks, each) = match together {
                 Together::Groups(groups) => (image(chunks, set), channels / groups.max(1)),
                 _ => (0..chunks.count(), 1),
             };
-            let count = (own.len() / chunks.per_image().max(1) * chunks.pixels * each).max(1) as f64;
+            let count = (set_chunks.len() / chunks.per_image().max(1) * chunks.pixels * each).max(1) as f64;
             for first in (0..channels).step_by(each.max(1)) {
                 let mut means = [0.0; 2];
                 for channel in first..first + each {
-                    let weight = f64::from(weight.get(channel).copied().unwrap_or_default());
-                    let [sum, with_x] = total(sums, channels, own.clone(), channel);
+                    let weight = f64::from(weight[channel]);
+                    let [sum, with_x] = total(sums, channels, set_chunks.clone(), channel);
                     means = [means[0] + sum * weight / count, means[1] + with_x * weight / count];
                 }
                 for channel in first..first + each {
-                    let scale = factors.scale.get(channel).copied().unwrap_or_default();
-                    put(&mut factors.slope, channel, -means[1] * scale.powi(3));
-                    put(&mut factors.offset, channel, -means[0] * scale);
+                    let scale = factors.scale[channel];
+                    factors.slope[channel] = (-means[1] * scale.powi(3)) as f32;
+                    factors.offset[channel] = (-means[0] * scale) as f32;
                 }
             }
         }
@@ -89,7 +89,7 @@ impl Normalisation {
         add: bool,
     ) {
         to.split_rows(team, result, 12 * self.channels, |image, first_row, result| {
-            let rows = Rows { own: self, source, to, channel, image, first_row };
+            let rows = Rows { norm: self, source, to, channel, image, first_row };
             Instructions::get().run(ApplyGradient { rows, gradient, add, result });
         });
     }

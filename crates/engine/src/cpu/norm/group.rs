@@ -42,18 +42,18 @@ impl WithSimd for RowMoments<'_, '_> {
     fn with_simd<S: Simd>(self, _: S) {
         let RowMoments { source: (x, from, channel), image, first_row, channels, result } = self;
         for (row, moments) in result.chunks_mut((2 * channels).max(1)).enumerate() {
-            let (means, squares) = moments.split_at_mut(channels.min(moments.len()));
+            let (means, squares) = moments.split_at_mut(channels);
             means.fill(0.0);
             squares.fill(0.0);
             for column in 0..from.width {
                 let at = from.at(image, first_row + row, column) + channel;
-                let pixel = x.get(at..at + channels).unwrap_or_default();
+                let pixel = &x[at..at + channels];
                 means.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
             }
             means.iter_mut().for_each(|sum| *sum /= from.width as f32);
             for column in 0..from.width {
                 let at = from.at(image, first_row + row, column) + channel;
-                let pixel = x.get(at..at + channels).unwrap_or_default();
+                let pixel = &x[at..at + channels];
                 for ((sum, mean), value) in squares.iter_mut().zip(&*means).zip(pixel) {
                     *sum += (value - mean) * (value - mean);
                 }
@@ -83,7 +83,7 @@ impl Groups {
     ) {
         to.split_rows(team, result, usize::MAX / 2, |image, _, result| {
             let at = from.at(image, 0, 0);
-            let moments = moments.get(at..at + from.height * from.row).unwrap_or_default();
+            let moments = &moments[at..at + from.height * from.row];
             self.factors_of_image(moments, width, result);
         });
     }
@@ -91,7 +91,7 @@ impl Groups {
     fn factors_of_image(&self, moments: &[f32], width: usize, result: &mut [f32]) {
         let channels = self.weight.len();
         let each = (channels / self.groups.max(1)).max(1);
-        let (factors, shifts) = result.split_at_mut(channels.min(result.len()));
+        let (factors, shifts) = result.split_at_mut(channels);
         let parameters = self.weight.chunks(each).zip(self.bias.chunks(each));
         let targets = factors.chunks_mut(each).zip(shifts.chunks_mut(each));
         for (group, ((weights, biases), (factors, shifts))) in parameters.zip(targets).enumerate() {
@@ -112,11 +112,10 @@ fn group_moments(moments: &[f32], [channels, start, each]: [usize; 3], width: us
     let rows = moments.chunks((2 * channels).max(1));
     let count = (rows.len() * each).max(1) as f64;
     let of = |first: usize| {
-        let group = move |row| <[f32]>::get(row, first..first + each).unwrap_or_default();
-        rows.clone().flat_map(group).map(|value| f64::from(*value))
+        rows.clone().flat_map(move |row| &row[first..first + each]).map(|value| f64::from(*value))
     };
     let mean = of(start).sum::<f64>() / count;
-    let between: f64 = of(start).map(|own| (own - mean).powi(2)).sum();
+    let between: f64 = of(start).map(|row| (row - mean).powi(2)).sum();
     let variance = of(channels + start).sum::<f64>() / (count * width.max(1) as f64) + between / count;
     (mean, variance)
 }
@@ -133,7 +132,7 @@ pub(crate) fn normalise(
     let instructions = Instructions::get();
     to.split_rows(team, result, 4 * channels, |image, first_row, result| {
         let at = grid.at(image, 0, 0);
-        let (factors, shifts) = factors.get(at..at + 2 * channels).unwrap_or_default().split_at(channels);
+        let (factors, shifts) = factors[at..at + 2 * channels].split_at(channels);
         let rows = Rows { source, factors, shifts, image, first_row, to, channel, activation };
         instructions.run(Normalise { rows, result });
     });
@@ -169,8 +168,8 @@ impl WithSimd for Normalise<'_, '_> {
             for (column, record) in records.chunks_mut(rows.to.record.max(1)).enumerate().take(rows.to.width)
             {
                 let at = from.at(rows.image, rows.first_row + row, column) + first;
-                let pixel = x.get(at..at + channels).unwrap_or_default();
-                let target = record.get_mut(rows.channel..rows.channel + channels).unwrap_or_default();
+                let pixel = &x[at..at + channels];
+                let target = &mut record[rows.channel..rows.channel + channels];
                 rows.pixel(simd, pixel, target);
             }
         }
@@ -183,9 +182,9 @@ impl Rows<'_> {
         for (at, target) in target.chunks_mut(S::F32_LANES).enumerate() {
             let range = at * S::F32_LANES..at * S::F32_LANES + target.len();
             let [value, factor, shift] = [
-                load::<S, 1>(simd, pixel.get(range.clone()).unwrap_or_default()),
-                load::<S, 1>(simd, self.factors.get(range.clone()).unwrap_or_default()),
-                load::<S, 1>(simd, self.shifts.get(range).unwrap_or_default()),
+                load::<S, 1>(simd, &pixel[range.clone()]),
+                load::<S, 1>(simd, &self.factors[range.clone()]),
+                load::<S, 1>(simd, &self.shifts[range]),
             ];
             for ((value, factor), shift) in value.into_iter().zip(factor).zip(shift) {
                 store(simd, &[simd.mul_add_e_f32s(value, factor, shift)], self.activation, target);

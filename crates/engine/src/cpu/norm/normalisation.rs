@@ -3,7 +3,7 @@
 use super::chunks::Chunks;
 use network::graph::Activation;
 
-/// What is normalised together.
+/// What has one mean and one variance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Together {
     /// A channel of all images.
@@ -76,24 +76,13 @@ impl Normalisation {
         batch.flat_map(|f| f.mean.iter().map(|mean| f64::from(*mean)).zip(f.variance.iter().copied()))
     }
 
-    pub(super) fn factors(&self, image: usize) -> Option<&Factors> {
-        self.factors.get(image).or_else(|| self.factors.first())
-    }
-}
-
-pub(super) fn put(values: &mut [f32], at: usize, value: f64) {
-    if let Some(slot) = values.get_mut(at) {
-        *slot = value as f32;
-    }
-}
-
-pub(super) fn put_wide(values: &mut [f64], at: usize, value: f64) {
-    if let Some(slot) = values.get_mut(at) {
-        *slot = value;
+    /// Those of an image, or of the batch.
+    pub(super) fn factors(&self, image: usize) -> &Factors {
+        &self.factors[image.min(self.factors.len() - 1)]
     }
 }
 
 #[inline(always)]
 pub(super) fn part(values: &[f32], start: usize, length: usize) -> &[f32] {
-    values.get(start..start + length).unwrap_or_default()
+    &values[start..start + length]
 }

@@ -10,7 +10,7 @@ use crate::cpu::registers::{load, store};
 /// Some rows of a result.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
-    pub(super) own: &'a Normalisation,
+    pub(super) norm: &'a Normalisation,
     pub(super) source: Source<'a>,
     pub(super) to: Grid,
     pub(super) channel: usize,
@@ -28,18 +28,18 @@ impl WithSimd for Apply<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Apply { rows: Rows { own, source: (x, from, first), to, channel, image, first_row }, result } =
+        let Apply { rows: Rows { norm, source: (x, from, first), to, channel, image, first_row }, result } =
             self;
-        let Some(factors) = own.factors(image) else { return };
+        let factors = norm.factors(image);
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
-                let target = record.get_mut(channel..channel + own.channels).unwrap_or_default();
-                let pixel = part(x, from.at(image, first_row + row, column) + first, own.channels);
+                let target = &mut record[channel..channel + norm.channels];
+                let pixel = part(x, from.at(image, first_row + row, column) + first, norm.channels);
                 for (block, target) in target.chunks_mut(S::F32_LANES).enumerate() {
                     let (at, length) = (block * S::F32_LANES, target.len());
                     let of = |values: &[f32]| load::<S, 1>(simd, part(values, at, length));
                     let ([x], [factor], [shift]) = (of(pixel), of(&factors.factor), of(&factors.shift));
-                    store(simd, &[simd.mul_add_e_f32s(x, factor, shift)], own.activation, target);
+                    store(simd, &[simd.mul_add_e_f32s(x, factor, shift)], norm.activation, target);
                 }
             }
         }
@@ -59,13 +59,13 @@ impl WithSimd for ApplyGradient<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let ApplyGradient { rows, gradient: (g, grid, start), add, result } = self;
-        let Rows { own, source: (x, from, first), to, channel, image, first_row } = rows;
-        let Some(factors) = own.factors(image) else { return };
+        let Rows { norm, source: (x, from, first), to, channel, image, first_row } = rows;
+        let factors = norm.factors(image);
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
-                let target = record.get_mut(channel..channel + own.channels).unwrap_or_default();
-                let pixel = part(x, from.at(image, first_row + row, column) + first, own.channels);
-                let gradient = part(g, grid.at(image, first_row + row, column) + start, own.channels);
+                let target = &mut record[channel..channel + norm.channels];
+                let pixel = part(x, from.at(image, first_row + row, column) + first, norm.channels);
+                let gradient = part(g, grid.at(image, first_row + row, column) + start, norm.channels);
                 for (block, target) in target.chunks_mut(S::F32_LANES).enumerate() {
                     let (at, length) = (block * S::F32_LANES, target.len());
                     let of = |values: &[f32]| load::<S, 1>(simd, part(values, at, length));
@@ -73,7 +73,7 @@ impl WithSimd for ApplyGradient<'_, '_> {
                     let ([factor], [shift]) = (of(&factors.factor), of(&factors.shift));
                     let ([slope], [offset]) = (of(&factors.slope), of(&factors.offset));
                     let g =
-                        activation_gradient(simd, own.activation, simd.mul_add_e_f32s(x, factor, shift), g);
+                        activation_gradient(simd, norm.activation, simd.mul_add_e_f32s(x, factor, shift), g);
                     let sum = simd.mul_add_e_f32s(slope, simd.sub_f32s(x, mean), offset);
                     let mut sum = simd.mul_add_e_f32s(factor, g, sum);
                     if add {

@@ -18,9 +18,8 @@ pub(crate) struct Axis {
 impl Axis {
     pub(crate) fn new(shape: &[usize], axis: usize) -> Axis {
         let product = |sizes: &[usize]| sizes.iter().product();
-        let (before, from) = shape.split_at(axis.min(shape.len()));
-        let (size, behind) = from.split_first().unwrap_or((&1, &[]));
-        Axis { before: product(before), size: *size, behind: product(behind) }
+        let (before, from) = shape.split_at(axis);
+        Axis { before: product(before), size: from[0], behind: product(&from[1..]) }
     }
 }
 
@@ -31,7 +30,6 @@ pub(crate) enum Along {
     Softmax,
     /// So many of the largest, in descending order; NaN before every number.
     TopK(usize),
-    /// The mean.
     Mean,
 }
 
@@ -50,13 +48,13 @@ impl Along {
         let instructions = Instructions::get();
         let block = axis.size * axis.behind;
         to.split_rows(team, result, 16 * block, |_, first, result| {
-            let x = x.get(first * block..).unwrap_or_default();
+            let x = &x[first * block..];
             instructions.run(Task { along: self, x, axis, result });
         });
     }
 
     /// Writes the gradient of the input, `[before, size, behind]`, from that of the result. Of a softmax the result is
-    /// known, of the largest values the input.
+    /// known, of the largest values the input, of a mean nothing needs to be.
     pub(crate) fn gradient(
         self,
         team: &Team,
@@ -65,16 +63,17 @@ impl Along {
         (result, to): (&mut [f32], Grid),
     ) {
         let instructions = Instructions::get();
-        let [block, own] = [axis.size, self.size(axis)].map(|size| size * axis.behind);
+        let [block, result_block] = [axis.size, self.size(axis)].map(|size| size * axis.behind);
         to.split_rows(team, result, 16 * block, |_, first, result| {
-            let known = known.get(first * block..).unwrap_or_default();
-            let gradient = gradient.get(first * own..).unwrap_or_default();
+            let known = if let Along::Mean = self { known } else { &known[first * block..] };
+            let gradient = &gradient[first * result_block..];
             instructions.run(GradientTask { along: self, known, gradient, axis, result });
         });
     }
 }
 
-/// Columns that are worked on at once.
+/// Columns that are worked on at once: registers of the widest instruction set, two of them. A choice, with which
+/// softmax of Gold-YOLO-n at 640x640 takes 0.11 ms on one thread of the machine, number by number 0.71.
 const COLUMNS: usize = 32;
 
 /// Some blocks `[size, behind]`.
@@ -128,12 +127,12 @@ impl WithSimd for GradientTask<'_, '_> {
         let block = (size * behind).max(1);
         let gradients = gradient.chunks((along.size(self.axis) * behind).max(1));
         for (at, (result, gradient)) in result.chunks_mut(block).zip(gradients).enumerate() {
-            let known = known.get(at * block..(at + 1) * block).unwrap_or_default();
+            let known = || &known[at * block..(at + 1) * block];
             for first in (0..behind).step_by(COLUMNS) {
                 let columns = Columns { first, count: COLUMNS.min(behind - first), behind };
                 match along {
-                    Along::Softmax => columns.softmax_gradient(known, gradient, result),
-                    Along::TopK(count) => columns.largest_gradient(known, gradient, result, count),
+                    Along::Softmax => columns.softmax_gradient(known(), gradient, result),
+                    Along::TopK(count) => columns.largest_gradient(known(), gradient, result, count),
                     Along::Mean => columns.mean_gradient(gradient, result, size),
                 }
             }
@@ -181,13 +180,13 @@ impl Columns {
     #[inline(always)]
     fn rows(self, block: &[f32]) -> impl Iterator<Item = &[f32]> {
         let Columns { first, count, behind } = self;
-        block.chunks(behind).map(move |row| row.get(first..first + count).unwrap_or_default())
+        block.chunks(behind).map(move |row| &row[first..first + count])
     }
 
     #[inline(always)]
     fn rows_mut(self, block: &mut [f32]) -> impl Iterator<Item = &mut [f32]> {
         let Columns { first, count, behind } = self;
-        block.chunks_mut(behind).map(move |row| row.get_mut(first..first + count).unwrap_or_default())
+        block.chunks_mut(behind).map(move |row| &mut row[first..first + count])
     }
 
     #[inline(always)]
@@ -245,20 +244,20 @@ impl Columns {
     /// Every value gets the gradient of its rank. The first of equals comes first.
     #[inline(always)]
     fn largest_gradient(self, x: &[f32], gradient: &[f32], result: &mut [f32], count: usize) {
-        for (at, (slots, own)) in self.rows_mut(result).zip(self.rows(x)).enumerate() {
+        for (at, (slots, values)) in self.rows_mut(result).zip(self.rows(x)).enumerate() {
             let mut ranks = [0_usize; COLUMNS];
             for (other_at, other) in self.rows(x).enumerate() {
-                for ((rank, own), other) in ranks.iter_mut().zip(own).zip(other) {
+                for ((rank, value), other) in ranks.iter_mut().zip(values).zip(other) {
                     let is_before = match other_at < at {
-                        true => !is_larger(*own, *other),
-                        false => is_larger(*other, *own),
+                        true => !is_larger(*value, *other),
+                        false => is_larger(*other, *value),
                     };
                     *rank += usize::from(is_before);
                 }
             }
             for (column, (slot, rank)) in slots.iter_mut().zip(ranks).enumerate() {
                 let at = rank * self.behind + self.first + column;
-                *slot = if rank < count { gradient.get(at).copied().unwrap_or_default() } else { 0.0 };
+                *slot = if rank < count { gradient[at] } else { 0.0 };
             }
         }
     }

@@ -7,7 +7,8 @@ use crate::cpu::instructions::Instructions;
 use crate::cpu::registers::{load, store};
 use crate::cpu::team::Team;
 
-/// Registers of a row of the result that are summed up at once.
+/// Registers of a row of the result that are summed up at once: several, as a multiply-add takes longer
+/// than the next needs to start. A choice.
 const REGISTERS: usize = 4;
 
 /// Writes `[matrices, rows, inner]` times `[matrices, inner, columns]`, all row-major.
@@ -21,8 +22,8 @@ pub(crate) fn product(
     let instructions = Instructions::get();
     let columns = to.record;
     to.split_rows(team, result, 2 * inner * columns, |matrix, first, result| {
-        let left = left.get((matrix * to.height + first) * inner..).unwrap_or_default();
-        let right = right.get(matrix * inner * columns..).unwrap_or_default();
+        let left = &left[(matrix * to.height + first) * inner..];
+        let right = &right[matrix * inner * columns..];
         instructions.run(Task { left, right, inner, columns, result });
     });
 }
@@ -48,7 +49,7 @@ impl WithSimd for Task<'_, '_> {
                 let first = block * REGISTERS * S::F32_LANES;
                 let mut sums = [simd.splat_f32s(0.0); REGISTERS];
                 for (row, factor) in right.chunks(columns.max(1)).zip(left) {
-                    let row = row.get(first..first + result.len()).unwrap_or_default();
+                    let row = &row[first..first + result.len()];
                     let row = load::<S, REGISTERS>(simd, row);
                     let factor = simd.splat_f32s(*factor);
                     for (sum, value) in sums.iter_mut().zip(row) {

@@ -16,7 +16,7 @@ impl Transpose {
     /// Axis i of the result is axis `order[i]` of a value of this shape.
     pub(crate) fn new(shape: &[usize], order: &[usize]) -> Transpose {
         let distance = |axis: usize| shape.iter().skip(axis + 1).product();
-        let axis = |axis: &usize| [shape.get(*axis).copied().unwrap_or(1), distance(*axis)];
+        let axis = |axis: &usize| [shape[*axis], distance(*axis)];
         let mut outer: Vec<[usize; 2]> = order.iter().map(axis).collect();
         let last = outer.pop().map_or(1, |[_, distance]| distance);
         Transpose { outer, last }
@@ -26,7 +26,7 @@ impl Transpose {
     pub(crate) fn run(&self, team: &Team, x: &[f32], (result, to): (&mut [f32], Grid)) {
         to.split_rows(team, result, 4 * to.record, |_, first, result| {
             for (row, result) in result.chunks_mut(to.record.max(1)).enumerate() {
-                let source = x.get(self.start(first + row)..).unwrap_or_default();
+                let source = &x[self.start(first + row)..];
                 let source = source.iter().step_by(self.last.max(1));
                 result.iter_mut().zip(source).for_each(|(slot, value)| *slot = *value);
             }

@@ -96,20 +96,20 @@ impl WithSimd for Scatter<'_, '_> {
                 while block < channels {
                     let length = S::F32_LANES.min(channels - block);
                     let at = windows.at(image, row, column) + start + block;
-                    let [gradient] = load::<S, 1>(simd, g.get(at..at + length).unwrap_or_default());
+                    let [gradient] = load::<S, 1>(simd, &g[at..at + length]);
                     let mut best = simd.splat_f32s(f32::NEG_INFINITY);
                     let mut place = simd.splat_f32s(0.0);
                     let mut index = 0.0;
                     for y in ys.clone() {
                         for x_at in xs.clone() {
                             let at = from.at(image, y, x_at) + first + block;
-                            let [value] = load::<S, 1>(simd, x.get(at..at + length).unwrap_or_default());
+                            let [value] = load::<S, 1>(simd, &x[at..at + length]);
                             // Not a number counts as the largest, the last of several.
                             let is_number = simd.equal_f32s(value, value);
-                            let own = simd.splat_f32s(index);
+                            let here = simd.splat_f32s(index);
                             let larger = simd.less_than_f32s(best, value);
-                            let found = simd.select_f32s(larger, own, place);
-                            place = simd.select_f32s(is_number, found, own);
+                            let found = simd.select_f32s(larger, here, place);
+                            place = simd.select_f32s(is_number, found, here);
                             let largest = simd.select_f32s(larger, value, best);
                             best = simd.select_f32s(is_number, largest, value);
                             index += 1.0;
@@ -119,7 +119,7 @@ impl WithSimd for Scatter<'_, '_> {
                     for y in ys.clone() {
                         for x_at in xs.clone() {
                             let at = y * to.row + x_at * to.record + channel + block;
-                            let slot = result.get_mut(at..at + length).unwrap_or_default();
+                            let slot = &mut result[at..at + length];
                             let [there] = load::<S, 1>(simd, slot);
                             let is_here = simd.equal_f32s(place, simd.splat_f32s(index));
                             let share = simd.select_f32s(is_here, gradient, simd.splat_f32s(0.0));

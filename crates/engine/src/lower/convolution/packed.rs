@@ -115,15 +115,14 @@ impl Lower<'_> {
         let padding = conv.padding.into_iter().max().unwrap_or(0);
         let is_bordered = padding > 0 && from.grid.border >= padding;
         let packed = self.packed()?;
+        let mut groups = Vec::with_capacity(conv.groups);
         let numbers = kernel.chunks(kernel.len() / conv.groups).zip(bias.chunks(out));
-        let groups = from.positions.chunks(channels).zip(numbers).enumerate();
-        let group = |(group, (positions, (kernel, bias))): (usize, (&[usize], (&[f32], &[f32])))| {
+        for (positions, (kernel, bias)) in from.positions.chunks(channels).zip(numbers) {
             let layout = Layout { positions: positions.to_vec(), record: from.grid.record, is_bordered };
-            packed.dense(node, group, layout, |layout, instructions| {
-                Dense::new(one, kernel, bias, layout, instructions)
-            })
-        };
-        Ok(groups.map(group).collect())
+            let pack = |layout: &Layout, instructions| Dense::new(one, kernel, bias, layout, instructions);
+            groups.push(packed.dense(node, groups.len(), layout, pack));
+        }
+        Ok(groups)
     }
 
     /// A deformable convolution: what the taps read is laid out, and multiplied as by a pointwise convolution. Image by

@@ -14,10 +14,11 @@ use crate::cpu::grid::Source;
 use crate::cpu::registers::{add, load};
 use crate::cpu::team::{Parts, Team};
 
-/// Floats of the operands that a block of rows may have, so that they stay in a core's cache.
+/// Floats of the operands that a block of rows may have, so that they stay in a core's second cache: a quarter of the
+/// machine's. A choice.
 const BLOCK: usize = 64 << 10;
 
-/// Floats beyond the last channel of an operand that may be read, and are not used.
+/// Floats beyond the last channel of an operand that may be read, and are not used: channels of the largest [`tile`].
 pub(crate) const SLACK: usize = 16;
 
 impl Products {
@@ -31,26 +32,24 @@ impl Products {
         gradient: &mut [f32],
         add: bool,
     ) {
-        let Some(lines) = self.phases.first() else { return };
-        let Some(segment) = lines.segments.first() else { return };
-        let (count, length) = (lines.segments.len(), segment.length);
+        let lines = &self.phases[0];
+        let (count, length) = (lines.segments.len(), lines.segments[0].length);
         let mut rest = gradient;
         for panel in &self.panels {
             let width = self.width(panel);
-            let (own, after) = rest.split_at_mut((self.depth() * width).min(rest.len()));
+            let (of_panel, after) = rest.split_at_mut(self.depth() * width);
             rest = after;
             let tile = tile(self.lanes, panel.registers);
             let wanted = (4 * team.threads()).div_ceil(count);
             let rows = length.div_ceil(wanted).next_multiple_of(tile);
             let parts = Parts::new(0, count, [length * width; 2], rows * width);
             let pieces = parts.pieces();
-            team.each_part(own, parts, |part, gradient| {
-                let Some(segment) = lines.segments.get(part / pieces) else { return };
-                let first = part % pieces * rows;
+            team.each_part(of_panel, parts, |part, gradient| {
+                let (segment, first) = (lines.segments[part / pieces], part % pieces * rows);
                 if !add {
                     gradient.fill(0.0);
                 }
-                let part = Part { stride: lines.stride, segment: *segment, first, panel: *panel, x, result };
+                let part = Part { stride: lines.stride, segment, first, panel: *panel, x, result };
                 self.instructions.run(Task { part, gradient });
             });
         }
@@ -168,9 +167,11 @@ impl Part<'_> {
             return None;
         }
         let distance = down * from.row.cast_signed() + across * from.record.cast_signed();
-        let x = (from.at(image, y, begin * self.stride[1]) + first + channel).checked_add_signed(distance)?;
+        let at = from.at(image, y, begin * self.stride[1]) + first + channel;
+        let x = at.cast_signed() + distance;
+        assert!(x >= 0, "a row of pixels begins before the buffer");
         let result = to.at(image, row, begin) + start + self.panel.start;
-        Some(Line { x, result, count: end - begin })
+        Some(Line { x: x.cast_unsigned(), result, count: end - begin })
     }
 }
 
@@ -192,31 +193,31 @@ impl Block<'_> {
         channels: &mut [[S::f32s; REGISTERS]; ROWS],
     ) {
         let ((floats, from, _), (gradients, to, _)) = (self.part.x, self.part.result);
-        let own_channels = self.part.panel.channels;
+        let result_channels = self.part.panel.channels;
         let step = self.part.stride[1] * from.record;
-        assert!(!WHOLE || own_channels == REGISTERS * S::F32_LANES);
+        assert!(!WHOLE || result_channels == REGISTERS * S::F32_LANES);
         // Only where every place of it is known do the sums stay in registers: so the channels are an array, too.
         let mut sums = [[simd.splat_f32s(0.0); REGISTERS]; ROWS];
         for image in self.images.clone() {
             for row in self.rows.clone() {
                 let Some(Line { x, result, count }) = self.part.line(image, row, first) else { continue };
                 assert!(x + (count - 1) * step + ROWS <= floats.len());
-                assert!(result + (count - 1) * to.record + own_channels <= gradients.len());
+                assert!(result + (count - 1) * to.record + result_channels <= gradients.len());
                 for pixel in 0..count {
                     let (x, result) = (x + pixel * step, result + pixel * to.record);
                     // SAFETY: positions grow with the pixel, and those of the last were checked above.
-                    let own = unsafe { gradients.get_unchecked(result..result + own_channels) };
-                    let own = if WHOLE {
-                        whole::<S, REGISTERS>(simd, own)
+                    let gradient = unsafe { gradients.get_unchecked(result..result + result_channels) };
+                    let gradient = if WHOLE {
+                        whole::<S, REGISTERS>(simd, gradient)
                     } else {
-                        load::<S, REGISTERS>(simd, own)
+                        load::<S, REGISTERS>(simd, gradient)
                     };
                     // SAFETY: as above, for all channels of the tile.
                     let floats = unsafe { floats.get_unchecked(x..x + ROWS) };
                     for (sums, float) in sums.iter_mut().zip(floats) {
                         let float = simd.splat_f32s(*float);
-                        for (sum, own) in sums.iter_mut().zip(&own) {
-                            *sum = simd.mul_add_e_f32s(float, *own, *sum);
+                        for (sum, gradient) in sums.iter_mut().zip(&gradient) {
+                            *sum = simd.mul_add_e_f32s(float, *gradient, *sum);
                         }
                     }
                 }
@@ -226,7 +227,7 @@ impl Block<'_> {
     }
 }
 
-/// Registers of as many floats.
+/// Registers of as many floats, which `add_to` has made sure of.
 #[inline(always)]
 fn whole<S: Simd, const REGISTERS: usize>(simd: S, floats: &[f32]) -> [S::f32s; REGISTERS] {
     match S::as_simd_f32s(floats).0.first_chunk::<REGISTERS>() {

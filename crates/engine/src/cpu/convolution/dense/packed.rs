@@ -37,7 +37,6 @@ pub(super) struct Segment {
 pub(crate) struct Layout {
     /// Position of each channel in a record.
     pub(crate) positions: Vec<usize>,
-    /// Floats in a record.
     pub(crate) record: usize,
     /// Whether the picture has a border of zeros that is as wide as the padding.
     pub(crate) is_bordered: bool,
@@ -53,9 +52,8 @@ impl Dense {
         instructions: Instructions,
     ) -> Dense {
         let mut order: Vec<usize> = (0..layout.positions.len()).collect();
-        order.sort_by_key(|channel| layout.positions.get(*channel));
-        let at = |channel: &usize| layout.positions.get(*channel).copied();
-        let sorted: Vec<usize> = order.iter().filter_map(at).collect();
+        order.sort_by_key(|channel| layout.positions[*channel]);
+        let sorted: Vec<usize> = order.iter().map(|channel| layout.positions[*channel]).collect();
         let runs = runs(&sorted);
         let inner = segments(&conv, &runs, layout.record);
         let segments = if layout.is_bordered { inner.clone() } else { taps(&conv, &runs) };
@@ -94,11 +92,11 @@ fn pack(conv: &Conv, kernel: &[f32], order: &[usize], panels: &[Panel], lanes: u
     for panel in panels {
         for tap in 0..taps {
             for channel in order {
-                let (row, behind) = rest.split_at_mut((panel.registers * lanes).min(rest.len()));
+                let (row, behind) = rest.split_at_mut(panel.registers * lanes);
                 rest = behind;
-                let of = |out: usize| kernel.get((out * order.len() + channel) * taps + tap).copied();
-                let own = (panel.start..panel.start + panel.channels).filter_map(of);
-                row.iter_mut().zip(own).for_each(|(slot, weight)| *slot = weight);
+                for (slot, out) in row.iter_mut().zip(panel.start..panel.start + panel.channels) {
+                    *slot = kernel[(out * order.len() + channel) * taps + tap];
+                }
             }
         }
     }

@@ -39,7 +39,6 @@ pub(crate) struct Lines {
 pub(crate) struct Segment {
     pub(crate) down: isize,
     pub(crate) across: isize,
-    /// Number of floats.
     pub(crate) length: usize,
     /// Row of the weights that belongs to the first.
     pub(crate) row: usize,
@@ -113,15 +112,10 @@ impl Products {
 
     /// Position among the packed weights of the one from `channel` at `tap` to the channel `out` of the result.
     pub(crate) fn position(&self, tap: usize, channel: usize, out: usize) -> usize {
-        let mut start = 0;
-        for panel in &self.panels {
-            if out < panel.start + panel.channels {
-                let row = tap * self.channels + channel;
-                return start + row * self.width(panel) + out - panel.start;
-            }
-            start += self.depth() * self.width(panel);
-        }
-        start
+        let at = self.panel_of(out);
+        let before: usize = self.panels[..at].iter().map(|panel| self.width(panel)).sum();
+        let (panel, row) = (&self.panels[at], tap * self.channels + channel);
+        self.depth() * before + row * self.width(panel) + out - panel.start
     }
 
     /// Packs the weights of `forward`, the convolution that this is the gradient of: channels change places.
@@ -130,17 +124,17 @@ impl Products {
         for panel in &self.panels {
             let width = self.width(panel);
             let size = self.depth() * width;
-            let own = packed.get_mut(start..start + size).unwrap_or_default();
+            let of_panel = &mut packed[start..start + size];
             start += size;
             let rows = 16;
             let parts = Parts::new(0, 1, [size, size], rows * width);
-            team.each_part(own, parts, |part, floats| {
+            team.each_part(of_panel, parts, |part, floats| {
                 for (index, row) in floats.chunks_mut(width.max(1)).enumerate() {
                     let row_index = part * rows + index;
                     let (tap, channel) = (row_index / self.channels, row_index % self.channels);
                     let step = forward.row_step(channel);
                     let first = forward.position(tap, panel.start, channel);
-                    let source = weights.get(first..).unwrap_or_default().iter().step_by(step);
+                    let source = weights[first..].iter().step_by(step);
                     row.fill(0.0);
                     row.iter_mut()
                         .take(panel.channels)
@@ -153,8 +147,12 @@ impl Products {
 
     /// Floats of the rows in which the weights for a channel of the result lie.
     fn row_step(&self, out: usize) -> usize {
-        let own = self.panels.iter().find(|panel| out < panel.start + panel.channels);
-        own.map_or(1, |panel| self.width(panel)).max(1)
+        self.width(&self.panels[self.panel_of(out)])
+    }
+
+    /// The panel that has a channel of the result.
+    fn panel_of(&self, out: usize) -> usize {
+        self.panels.partition_point(|panel| panel.start + panel.channels <= out)
     }
 
     /// Writes the sums, or adds them to what is there, to `channel` of the records of `to`.
@@ -170,7 +168,7 @@ impl Products {
         if self.is_pointwise() && from.is_dense() && to.is_dense() {
             (from, to) = (from.flat(), to.flat());
         }
-        let step = self.phases.first().map_or(1, |lines| lines.step[0]).max(1);
+        let step = self.phases[0].step[0];
         let rows = to.rows_per_task(team, 2 * self.size()).next_multiple_of(step);
         let parts = Parts::new(to.start, to.images, [to.image, to.height * to.row], rows * to.row);
         let pieces = parts.pieces();
@@ -230,10 +228,10 @@ impl WithSimd for Task<'_, '_> {
         let mut weights = part.weights;
         for panel in &part.products.panels {
             let size = part.products.depth() * panel.registers * S::F32_LANES;
-            let (own, rest) = weights.split_at(size.min(weights.len()));
+            let (of_panel, rest) = weights.split_at(size);
             weights = rest;
             for lines in &part.products.phases {
-                let tiles = Tiles { part, panel: *panel, lines, weights: own };
+                let tiles = Tiles { part, panel: *panel, lines, weights: of_panel };
                 match (has_many_registers(S::F32_LANES), panel.registers) {
                     (true, 4) => tiles.run::<S, 6, 4>(simd, result),
                     (true, 3) => tiles.run::<S, 8, 3>(simd, result),
@@ -304,11 +302,11 @@ impl<'a> Tiles<'a> {
         let is_beyond =
             || pixel.y.wrapping_add_signed(down) >= height || pixel.x.wrapping_add_signed(across) >= width;
         if border == 0 && is_beyond() {
-            return self.part.products.zeros.get(..length).unwrap_or_default();
+            return &self.part.products.zeros[..length];
         }
         let distance = down * row.cast_signed() + across * record.cast_signed();
         let at = pixel.at.wrapping_add_signed(distance);
-        self.part.x.get(at..at.wrapping_add(length)).unwrap_or_default()
+        &self.part.x[at..at + length]
     }
 
     #[inline(always)]
@@ -317,7 +315,7 @@ impl<'a> Tiles<'a> {
         simd: S,
         pixels: &[Pixel; PIXELS],
     ) -> [[S::f32s; REGISTERS]; PIXELS] {
-        let bias = self.part.bias.get(self.panel.start..).unwrap_or_default();
+        let bias = self.panel.biases(self.part.bias);
         let mut sums = [load::<S, REGISTERS>(simd, bias); PIXELS];
         let (weights, _) = S::as_simd_f32s(self.weights);
         let weights = weights.as_chunks::<REGISTERS>().0;
@@ -326,8 +324,8 @@ impl<'a> Tiles<'a> {
             for (slot, pixel) in floats.iter_mut().zip(pixels) {
                 *slot = self.floats(segment, *pixel);
             }
-            let own = weights.get(segment.row..segment.row + segment.length).unwrap_or_default();
-            add_products(simd, &mut sums, &floats, own);
+            let of_segment = &weights[segment.row..segment.row + segment.length];
+            add_products(simd, &mut sums, &floats, of_segment);
         }
         sums
     }
@@ -342,7 +340,7 @@ impl<'a> Tiles<'a> {
     ) {
         let Panel { start, channels, .. } = self.panel;
         let at = to + self.part.channel + start;
-        let record = result.get_mut(at..at + channels).unwrap_or_default();
+        let record = &mut result[at..at + channels];
         let mut sums = *sums;
         if self.part.add {
             let there = load::<S, REGISTERS>(simd, record);

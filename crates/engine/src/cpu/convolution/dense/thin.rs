@@ -8,7 +8,7 @@ use crate::cpu::registers::load;
 
 /// Floats from the first tap of a pixel of the result to that of the next.
 const STEP: usize = 2 * 3;
-/// Pixels that are summed up at once, at most.
+/// Pixels that are summed up at once, at most: those of the narrowest panel, see `Task` in `forward`.
 const MOST_PIXELS: usize = 16;
 
 impl Part<'_> {
@@ -54,15 +54,15 @@ impl Tiles<'_> {
     ) -> [[S::f32s; REGISTERS]; PIXELS] {
         let Part { dense, x, reach, .. } = self.part;
         assert!(x.len().checked_sub(reach + (PIXELS - 1) * STEP).is_some_and(|last| origin <= last));
-        let bias = dense.bias.get(self.panel.start..).unwrap_or_default();
+        let bias = &dense.bias[self.panel.start..];
         let mut sums = [load::<S, REGISTERS>(simd, bias); PIXELS];
         let (weights, _) = S::as_simd_f32s(self.weights);
         let mut weights = weights.as_chunks::<REGISTERS>().0;
         for segment in &dense.inner {
             let start = origin + self.part.offset(segment);
-            let (own, rest) = weights.split_at(segment.floats.length.min(weights.len()));
+            let (of_segment, rest) = weights.split_at(segment.floats.length);
             weights = rest;
-            for (k, weights) in own.iter().enumerate() {
+            for (k, weights) in of_segment.iter().enumerate() {
                 for (pixel, sums) in sums.iter_mut().enumerate() {
                     // SAFETY: k is below the segment's length, and no segment ends more than `reach` floats behind where
                     // a pixel begins, the last of which has as many behind it, checked above.

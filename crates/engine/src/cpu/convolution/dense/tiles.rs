@@ -69,10 +69,10 @@ impl<'a> Part<'a> {
         let (down, across) = (ky * dy, kx * dx);
         let is_beyond = || origin.y.wrapping_add(down) >= height || origin.x.wrapping_add(across) >= width;
         if border < py.max(px) && is_beyond() {
-            return self.dense.zeros.get(..length).unwrap_or_default();
+            return &self.dense.zeros[..length];
         }
         let at = origin.at.wrapping_add(down * row + across * record + start);
-        self.x.get(at..at + length).unwrap_or_default()
+        &self.x[at..at + length]
     }
 }
 
@@ -136,15 +136,15 @@ impl Tiles<'_> {
         simd: S,
         origins: &[Origin; PIXELS],
     ) -> [[S::f32s; REGISTERS]; PIXELS] {
-        let bias = self.part.dense.bias.get(self.panel.start..).unwrap_or_default();
+        let bias = &self.part.dense.bias[self.panel.start..];
         let mut sums = [load::<S, REGISTERS>(simd, bias); PIXELS];
         let (weights, _) = S::as_simd_f32s(self.weights);
         let mut weights = weights.as_chunks::<REGISTERS>().0;
         for segment in &self.part.dense.segments {
             let floats = origins.map(|origin| self.part.floats(segment, origin));
-            let (own, rest) = weights.split_at(segment.floats.length.min(weights.len()));
+            let (of_segment, rest) = weights.split_at(segment.floats.length);
             weights = rest;
-            add_products(simd, &mut sums, &floats, own);
+            add_products(simd, &mut sums, &floats, of_segment);
         }
         sums
     }
@@ -160,7 +160,7 @@ impl Tiles<'_> {
         let Part { dense, x, reach, .. } = self.part;
         let last = x.len().checked_sub(reach);
         assert!(last.is_some_and(|last| origins.iter().all(|origin| origin.at <= last)));
-        let bias = dense.bias.get(self.panel.start..).unwrap_or_default();
+        let bias = &dense.bias[self.panel.start..];
         let mut sums = [load::<S, REGISTERS>(simd, bias); PIXELS];
         let (weights, _) = S::as_simd_f32s(self.weights);
         let mut weights = weights.as_chunks::<REGISTERS>().0;
@@ -169,9 +169,9 @@ impl Tiles<'_> {
             // SAFETY: no segment ends more than `reach` floats behind an origin, which all have as many behind them.
             let floats = origins
                 .map(|origin| unsafe { x.get_unchecked(origin.at + offset..origin.at + offset + length) });
-            let (own, rest) = weights.split_at(length.min(weights.len()));
+            let (of_segment, rest) = weights.split_at(length);
             weights = rest;
-            add_products(simd, &mut sums, &floats, own);
+            add_products(simd, &mut sums, &floats, of_segment);
         }
         sums
     }
@@ -209,7 +209,7 @@ impl Tiles<'_> {
         let Part { to, channel, image, first_row, epilogue, .. } = self.part;
         let Panel { start, channels, .. } = self.panel;
         let at = pixel * to.record + channel + start;
-        let record = result.get_mut(at..at + channels).unwrap_or_default();
+        let record = &mut result[at..at + channels];
         let [y, x] = [first_row + pixel / to.width, pixel % to.width];
         epilogue.store(simd, *sums, (image, [y, x], start), record);
     }
@@ -235,7 +235,7 @@ impl<const PIXELS: usize, const REGISTERS: usize> WithSimd for Edge<'_, '_, PIXE
     }
 }
 
-/// As [`write_panel`].
+/// Never part of another function, as `write_panel` in `forward`.
 #[inline(never)]
 fn edge<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
     simd: S,

@@ -18,7 +18,7 @@ impl Channelwise {
         gradient: &mut [f32],
         add: bool,
     ) {
-        let Some(phase) = self.phases.first() else { return };
+        let phase = &self.phases[0];
         for (floats, grid, first) in [&x, &result] {
             assert!(grid.end() <= floats.len() && first + self.channels <= grid.record);
         }
@@ -72,6 +72,7 @@ impl Sums<'_> {
     /// Sums over blocks of rows are added up, for the sake of precision.
     #[inline(always)]
     fn run<S: Simd, const WIDTH: usize>(self, simd: S, gradient: &mut [f32]) {
+        /// A choice: about the square root of the rows of large maps, where error grows least.
         const ROWS: usize = 16;
         let (_, to, _) = self.result;
         let (gradient, _) = S::as_mut_simd_f32s(gradient);
@@ -102,7 +103,7 @@ impl Sums<'_> {
     ) {
         let ((_, from, _), (_, to, _)) = (self.x, self.result);
         let stride = self.phase.stride;
-        let Some(taps) = self.phase.taps.as_chunks::<WIDTH>().0.get(ky) else { return };
+        let taps = &self.phase.taps.as_chunks::<WIDTH>().0[ky];
         let y = (row * stride[0]).wrapping_add_signed(taps[0].down);
         if y >= from.height {
             return;
@@ -121,15 +122,15 @@ impl Sums<'_> {
                 }
             }
         }
-        let mut own = *sums;
+        let mut inner = *sums;
         for x in begin..end {
-            for (tap, sum) in taps.iter().zip(&mut own) {
+            for (tap, sum) in taps.iter().zip(&mut inner) {
                 let [float, gradient] =
                     self.pair(simd, line, [(x * stride[1]).wrapping_add_signed(tap.across), x]);
                 *sum = simd.mul_add_e_f32s(float, gradient, *sum);
             }
         }
-        *sums = own;
+        *sums = inner;
     }
 
     /// Channels of a pixel of the operand and of one of the gradient, both inside their pictures.
@@ -140,9 +141,9 @@ impl Sums<'_> {
         let at =
             [from.at(image, y, column) + first + self.start, to.at(image, row, x) + channel + self.start];
         // SAFETY: the caller has found both pixels inside, and `weight_gradient` all pixels in the slices.
-        let [own] = load::<S, 1>(simd, unsafe { floats.get_unchecked(at[0]..at[0] + self.count) });
+        let [float] = load::<S, 1>(simd, unsafe { floats.get_unchecked(at[0]..at[0] + self.count) });
         // SAFETY: as above.
         let [gradient] = load::<S, 1>(simd, unsafe { gradients.get_unchecked(at[1]..at[1] + self.count) });
-        [own, gradient]
+        [float, gradient]
     }
 }

@@ -12,7 +12,7 @@ use crate::cpu::instructions::Instructions;
 use crate::cpu::registers::{load, store};
 use crate::cpu::team::Team;
 
-/// Kernels wider than this have no gradient here.
+/// Kernels wider than this have no gradient here: no network of the families has any.
 pub(super) const WIDEST: usize = 7;
 
 /// Which pixels are multiplied with which weights.
@@ -46,7 +46,7 @@ impl Channelwise {
         self.channels.next_multiple_of(self.lanes) * self.taps()
     }
 
-    /// Position of a weight.
+    /// Where the weight of a tap and a channel lies among the packed ones.
     pub(crate) fn position(&self, tap: usize, channel: usize) -> usize {
         (channel / self.lanes * self.taps() + tap) * self.lanes + channel % self.lanes
     }
@@ -63,7 +63,8 @@ impl Channelwise {
         assert!(from.end() <= x.len() && from.images == to.images);
         assert!(first + self.channels <= from.record && self.size() <= weights.len());
         to.split_rows(team, result, 2 * self.size(), |image, first_row, result| {
-            let part = Part { own: self, weights, bias, x, from, first, to, channel, image, first_row, add };
+            let part =
+                Part { convolution: self, weights, bias, x, from, first, to, channel, image, first_row, add };
             self.instructions.run(Task { part, result });
         });
     }
@@ -72,7 +73,7 @@ impl Channelwise {
 /// Some rows of a result.
 #[derive(Clone, Copy)]
 struct Part<'a> {
-    own: &'a Channelwise,
+    convolution: &'a Channelwise,
     weights: &'a [f32],
     bias: &'a [f32],
     x: &'a [f32],
@@ -90,7 +91,7 @@ struct Task<'a, 'r> {
     result: &'r mut [f32],
 }
 
-/// Pixels and registers of channels that are summed up at once.
+/// Pixels and registers of channels that are summed up at once, as with packed weights.
 const PIXELS: usize = 4;
 const REGISTERS: usize = 2;
 
@@ -102,7 +103,7 @@ impl WithSimd for Task<'_, '_> {
         let Task { part, result } = self;
         for (row, records) in result.chunks_mut(part.to.row.max(1)).enumerate() {
             let y = part.first_row + row;
-            for phase in &part.own.phases {
+            for phase in &part.convolution.phases {
                 if y % phase.step[0] == phase.start[0] {
                     let line = Line { part, phase, y: y / phase.step[0] * phase.stride[0] };
                     line.write(simd, records);
@@ -147,12 +148,12 @@ impl Line<'_> {
     #[inline(always)]
     fn channels<S: Simd, const COUNT: usize>(self, simd: S, pixel: usize, records: &mut [f32]) {
         let mut start = 0;
-        while start + REGISTERS * S::F32_LANES <= self.part.own.channels {
+        while start + REGISTERS * S::F32_LANES <= self.part.convolution.channels {
             self.sums::<S, COUNT, REGISTERS>(simd, pixel, [start, REGISTERS * S::F32_LANES], records);
             start += REGISTERS * S::F32_LANES;
         }
-        while start < self.part.own.channels {
-            let length = S::F32_LANES.min(self.part.own.channels - start);
+        while start < self.part.convolution.channels {
+            let length = S::F32_LANES.min(self.part.convolution.channels - start);
             self.sums::<S, COUNT, 1>(simd, pixel, [start, length], records);
             start += length;
         }
@@ -168,10 +169,10 @@ impl Line<'_> {
         [start, length]: [usize; 2],
         records: &mut [f32],
     ) {
-        let Part { own, weights, bias, x, from, first, to, channel, image, add, .. } = self.part;
+        let Part { convolution, weights, bias, x, from, first, to, channel, image, add, .. } = self.part;
         let Phase { start: begin, step, stride, .. } = *self.phase;
         let column = pixel * stride[1];
-        let bias = bias.get(start..start + length).unwrap_or_default();
+        let bias = if bias.is_empty() { bias } else { &bias[start..start + length] };
         let mut sums = [load::<S, WIDTH>(simd, bias); COUNT];
         for tap in &self.phase.taps {
             let Tap { down, across, index } = *tap;
@@ -180,14 +181,14 @@ impl Line<'_> {
                 continue;
             }
             let at = from.at(image, y, left) + first + start;
-            let block = own.taps() * S::F32_LANES;
+            let block = convolution.taps() * S::F32_LANES;
             let weight = start / S::F32_LANES * block + index * S::F32_LANES;
             let mut factors = [simd.splat_f32s(0.0); WIDTH];
             for (register, factor) in factors.iter_mut().enumerate() {
                 let at = weight + register * block;
                 // SAFETY: a whole register, as weights are padded; `run` has checked their number.
-                let own = unsafe { weights.get_unchecked(at..at + S::F32_LANES) };
-                [*factor] = load::<S, 1>(simd, own);
+                let of_register = unsafe { weights.get_unchecked(at..at + S::F32_LANES) };
+                [*factor] = load::<S, 1>(simd, of_register);
             }
             for (index, sums) in sums.iter_mut().enumerate() {
                 let at = at + index * stride[1] * from.record;
@@ -200,7 +201,7 @@ impl Line<'_> {
         }
         for (index, sums) in sums.iter().enumerate() {
             let at = (begin[1] + (pixel + index) * step[1]) * to.record + channel + start;
-            let record = records.get_mut(at..at + length).unwrap_or_default();
+            let record = &mut records[at..at + length];
             let mut sums = *sums;
             if add {
                 let there = load::<S, WIDTH>(simd, record);

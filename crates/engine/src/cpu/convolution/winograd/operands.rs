@@ -9,10 +9,10 @@ use crate::cpu::convolution::panel::Panel;
 use crate::cpu::grid::{Grid, Source};
 use crate::cpu::registers::{load, store};
 
-/// Channels of the input whose numbers lie beside each other in a transformed tile.
+/// Channels of the input whose numbers lie beside each other in a transformed tile: a cache line.
 pub(super) const CHANNELS: usize = 16;
 
-/// Tiles that lie after one another. A panel's numbers at one point of so many fit in the first cache.
+/// Tiles that lie after one another. A panel's numbers at one point of so many, 16 KiB, fit in the first cache. A choice.
 pub(super) const GROUP: usize = 64;
 
 /// Tiles of all images, row by row.
@@ -156,7 +156,7 @@ fn pixels<S: Simd, const SIDE: usize>(
             let [y, x] = [top.wrapping_add(down), left.wrapping_add(right)];
             if y < grid.height && x < grid.width {
                 let at = grid.at(image, y, x) + first + start;
-                [*pixel] = load::<S, 1>(simd, floats.get(at..at + channels).unwrap_or_default());
+                [*pixel] = load::<S, 1>(simd, &floats[at..at + channels]);
             }
         }
     }
@@ -174,6 +174,6 @@ fn write<S: Simd, const SIDE: usize>(
 ) {
     for (down, value) in column.into_iter().enumerate() {
         let at = ((down * SIDE + right) * GROUP + tile) * record + start;
-        store(simd, &[value], None, points.get_mut(at..at + S::F32_LANES).unwrap_or_default());
+        store(simd, &[value], None, &mut points[at..at + S::F32_LANES]);
     }
 }

@@ -77,12 +77,12 @@ fn pack<const SIDE: usize>(
     let mut rest = weights.floats_mut();
     for panel in panels {
         let width = panel.registers * lanes;
-        let (own, behind) = rest.split_at_mut((SIDE * SIDE * channels * width).min(rest.len()));
+        let (of_panel, behind) = rest.split_at_mut(SIDE * SIDE * channels * width);
         rest = behind;
         let kernels = kernel.chunks(9 * channels.max(1)).skip(panel.start).take(panel.channels);
         for (out, kernels) in kernels.enumerate() {
             for (channel, kernel) in kernels.chunks(9).enumerate() {
-                let slots = own.iter_mut().skip(channel * width + out).step_by(channels * width);
+                let slots = of_panel.iter_mut().skip(channel * width + out).step_by(channels * width);
                 let points = transformed(kernel);
                 slots.zip(points.as_flattened()).for_each(|(slot, point)| *slot = *point);
             }
@@ -95,14 +95,12 @@ fn pack<const SIDE: usize>(
 fn transformed_kernel<T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize>(
     kernel: &[f32],
 ) -> [[f32; SIDE]; SIDE] {
-    let number = |y: usize, x: usize| kernel.get(3 * y + x).copied().map_or(0.0, f64::from);
+    let number = |y: usize, x: usize| f64::from(kernel[3 * y + x]);
     let [first, second, third] = [0, 1, 2].map(|y| T::kernel([number(y, 0), number(y, 1), number(y, 2)]));
     let mut result = [[0.0; SIDE]; SIDE];
     for (x, ((a, b), c)) in first.into_iter().zip(second).zip(third).enumerate() {
         for (row, value) in result.iter_mut().zip(T::kernel([a, b, c])) {
-            if let Some(slot) = row.get_mut(x) {
-                *slot = value as f32;
-            }
+            row[x] = value as f32;
         }
     }
     result

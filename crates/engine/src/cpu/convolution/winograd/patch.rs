@@ -27,12 +27,11 @@ pub(super) struct Patch<'a, const SIDE: usize> {
 }
 
 impl<'a, const SIDE: usize> Patch<'a, SIDE> {
-    /// From the first float on; rows and pixels lie `row` and `record` floats from each other. `None` where floats end
-    /// before the last pixel does.
+    /// From the first float on; rows and pixels lie `row` and `record` floats from each other.
     #[inline(always)]
-    pub(super) fn new(floats: &'a [f32], [row, record]: [usize; 2], channels: usize) -> Option<Self> {
-        let floats = floats.get(..(SIDE - 1) * (row + record) + channels)?;
-        Some(Patch { floats, row, record, channels })
+    pub(super) fn new(floats: &'a [f32], [row, record]: [usize; 2], channels: usize) -> Self {
+        let floats = &floats[..(SIDE - 1) * (row + record) + channels];
+        Patch { floats, row, record, channels }
     }
 }
 

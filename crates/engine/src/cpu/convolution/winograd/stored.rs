@@ -15,13 +15,14 @@ use crate::cpu::registers::load;
 use crate::cpu::team::Team;
 use crate::cpu::workspaces::Workspaces;
 
-/// Floats of the transformed input of a block, so that it stays in the second cache.
+/// Floats of the transformed input of a block, so that it stays in the second cache: 448 KiB, less than half of the
+/// machine's, which has products and weights as well. A choice.
 const BLOCK: usize = 112 * 1024;
 
-/// Tiles that are multiplied at once, or a multiple of them.
+/// Tiles that are multiplied at once by the widest panels.
 const TILES: usize = 6;
 
-/// Registers of a panel are at most so many, with at most so many floats each.
+/// Floats of the widest panel: four registers of sixteen.
 const WIDEST_PANEL: usize = 4 * 16;
 
 /// A convolution whose weights are given, transformed, with each run: for every panel and point those of the panel's
@@ -128,7 +129,7 @@ impl Task<'_, '_> {
         let (most, length) = (winograd.block(), SIDE * SIDE * winograd.channels);
         // As equal as possible, as each reads all weights.
         let block = tiles.div_ceil(tiles.div_ceil(most).max(1)).next_multiple_of(TILES).min(most);
-        let (inputs, products) = workspace.split_at_mut((most * length).min(workspace.len()));
+        let (inputs, products) = workspace.split_at_mut(most * length);
         let mut first = 0;
         while first < tiles {
             let tiles = Tiles::<T, SIDE, OUT> {
@@ -141,11 +142,10 @@ impl Task<'_, '_> {
             tiles.transform(simd, inputs);
             let mut weights = all;
             for panel in &winograd.panels {
-                let (own, rest) =
-                    weights.split_at((length * panel.registers * S::F32_LANES).min(weights.len()));
+                let (of_panel, rest) = weights.split_at(length * panel.registers * S::F32_LANES);
                 weights = rest;
                 let many = has_many_registers(S::F32_LANES);
-                let operands = (&*inputs, own, &mut *products);
+                let operands = (&*inputs, of_panel, &mut *products);
                 match (many, panel.registers) {
                     (true, 4) => tiles.panel::<S, 6, 4>(simd, *panel, operands, result),
                     (true, 3) => tiles.panel::<S, 8, 3>(simd, *panel, operands, result),
@@ -200,9 +200,11 @@ impl<'a, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize> Tiles<'a, T, S
         let Part { winograd, source: (x, from, channel), image, first_row, .. } = self.part;
         let [row, column] = self.pixel(tile);
         let [top, left] = [(first_row + row).checked_sub(1)?, column.checked_sub(1)?];
-        let is_inside = top + SIDE <= from.height && left + SIDE <= from.width;
-        let floats = x.get(from.at(image, top, left) + channel..).filter(|_| is_inside)?;
-        Patch::new(floats, [from.row, from.record], winograd.channels)
+        if top + SIDE > from.height || left + SIDE > from.width {
+            return None;
+        }
+        let floats = &x[from.at(image, top, left) + channel..];
+        Some(Patch::new(floats, [from.row, from.record], winograd.channels))
     }
 
     /// The pixels of the input that a tile is computed of; zeros outside the picture.
@@ -219,7 +221,7 @@ impl<'a, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize> Tiles<'a, T, S
                     [(first_row + row + down).wrapping_sub(1), (column + right).wrapping_sub(1)];
                 if y < from.height && column < from.width {
                     let at = from.at(image, y, column) + channel;
-                    *pixel = x.get(at..at + zeros.len()).unwrap_or(zeros);
+                    *pixel = &x[at..at + zeros.len()];
                 }
             }
         }
@@ -246,14 +248,12 @@ impl<'a, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize> Tiles<'a, T, S
                 let mut floats = [[].as_slice(); PIXELS];
                 for (index, slot) in floats.iter_mut().enumerate() {
                     let at = ((tile + index).min(self.count - 1) * Self::POINTS + point) * channels;
-                    *slot = inputs.get(at..at + channels).unwrap_or_default();
+                    *slot = &inputs[at..at + channels];
                 }
                 let mut sums = [[simd.splat_f32s(0.0); REGISTERS]; PIXELS];
                 add_products(simd, &mut sums, &floats, weights);
                 for (index, sums) in sums.into_iter().enumerate().take(self.count - tile) {
-                    if let Some(slot) = products.get_mut((tile + index) * Self::POINTS + point) {
-                        *slot = sums;
-                    }
+                    products[(tile + index) * Self::POINTS + point] = sums;
                 }
                 tile += PIXELS;
             }
@@ -274,15 +274,13 @@ impl<'a, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize> Tiles<'a, T, S
         result: &mut [f32],
     ) {
         let Part { weights: [_, bias], to, image, first_row, channel, epilogue, .. } = self.part;
-        let bias = load::<S, REGISTERS>(simd, bias.get(panel.start..).unwrap_or_default());
+        let bias = load::<S, REGISTERS>(simd, panel.biases(bias));
         let mut pixels = [[bias; OUT]; OUT];
         for (register, bias) in bias.into_iter().enumerate() {
             let sums = self.sums(simd, products, register);
             for (pixels, sums) in pixels.iter_mut().zip(sums) {
                 for (pixel, sum) in pixels.iter_mut().zip(sums) {
-                    if let Some(slot) = pixel.get_mut(register) {
-                        *slot = simd.add_f32s(bias, sum);
-                    }
+                    pixel[register] = simd.add_f32s(bias, sum);
                 }
             }
         }
@@ -293,7 +291,7 @@ impl<'a, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize> Tiles<'a, T, S
                 let [y, x] = [row + down, column + right];
                 if is_whole || (x < to.width && first_row + y < to.height) {
                     let at = y * to.row + x * to.record + channel + panel.start;
-                    let record = result.get_mut(at..at + panel.channels).unwrap_or_default();
+                    let record = &mut result[at..at + panel.channels];
                     epilogue.store(simd, sums, (image, [first_row + y, x], panel.start), record);
                 }
             }
@@ -313,7 +311,7 @@ impl<'a, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize> Tiles<'a, T, S
         for (row, products) in rows.iter_mut().zip(products.as_chunks::<SIDE>().0) {
             let mut values = [zero; SIDE];
             for (value, product) in values.iter_mut().zip(products) {
-                *value = product.get(register).copied().unwrap_or(zero);
+                *value = product[register];
             }
             *row = T::result(simd, values);
         }

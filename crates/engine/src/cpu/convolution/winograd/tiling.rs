@@ -15,10 +15,14 @@ impl Tiling {
     /// The one that takes less time for a result of this size and a kernel of so many weights.
     pub(crate) fn of([height, width]: [usize; 2], weights: usize) -> Tiling {
         /// Fewer large tiles than these for every so many weights gain little: they wait for the transformed weights,
-        /// which are 2.25 times as many and take as much more memory.
+        /// which are 2.25 times as many and take as much more memory. Measured on one thread of the machine: with these
+        /// the 3x3 convolutions at stride 1 of Gold-YOLO-n at 640x640 take 18 to 20 ms instead of 26 to 27 by small
+        /// tiles only; its maps of 20x20, 25 tiles, would gain 1 ms for 20 MiB.
         const FEWEST: usize = 64;
+        /// A kernel of 256 channels to 256; that more weights need more tiles in proportion is a choice.
         const WEIGHTS: usize = 9 * 256 * 256;
         /// What a product costs with large tiles, with small ones 10: transforms and edges are more of the time.
+        /// A choice.
         const COST: usize = 12;
         let tiles = |side: usize| height.div_ceil(side) * width.div_ceil(side);
         let pays = COST * tiles(4) * Tiling::Four.points() < 10 * tiles(2) * Tiling::Two.points();
@@ -48,7 +52,7 @@ impl Tiling {
 
 /// Whether a convolution of so many channels is faster so than as plain products.
 pub(crate) fn pays(conv: &Conv, channels: usize) -> bool {
-    /// Below this the transforms take longer than what they save.
+    /// Below this the transforms take longer than what they save. A choice.
     const FEWEST: usize = 24;
     let Conv { out, kernel, stride, padding, dilation, groups, .. } = *conv;
     let fits = (kernel, stride, padding, dilation, groups) == ([3; 2], [1; 2], [1; 2], [1; 2], 1);

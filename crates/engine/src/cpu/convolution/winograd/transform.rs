@@ -139,9 +139,7 @@ pub(super) fn transposed<T: Copy, const ROWS: usize, const COLUMNS: usize>(
     let mut columns = [[zero; ROWS]; COLUMNS];
     for (y, row) in rows.iter().enumerate() {
         for (column, value) in columns.iter_mut().zip(row) {
-            if let Some(slot) = column.get_mut(y) {
-                *slot = *value;
-            }
+            column[y] = *value;
         }
     }
     columns

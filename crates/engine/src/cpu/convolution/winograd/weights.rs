@@ -10,7 +10,7 @@ use super::transform::{Four, Tile, Two};
 use crate::cpu::convolution::dense::stored::Products;
 use crate::cpu::team::{Parts, Team};
 
-/// Taps of the kernel.
+/// Of a 3x3 kernel.
 const TAPS: usize = 9;
 
 /// Points of the largest tile.
@@ -70,9 +70,8 @@ impl Factors {
     }
 
     fn get(&self, point: usize, tap: usize) -> f32 {
-        let of = |line: usize, tap: usize| self.lines.get(line).and_then(|taps| taps.get(tap)).copied();
-        let [down, across] = [of(point / self.side, tap / 3), of(point % self.side, tap % 3)];
-        (down.unwrap_or(0.0) * across.unwrap_or(0.0)) as f32
+        let [down, across] = [self.lines[point / self.side], self.lines[point % self.side]];
+        (down[tap / 3] * across[tap % 3]) as f32
     }
 }
 
@@ -88,11 +87,11 @@ fn convert(
     let (mut source, mut target) = (source, target);
     for panel in &products.panels {
         let plane = products.channels * products.width(panel);
-        let (planes, rest) = source.split_at((sources * plane).min(source.len()));
+        let (planes, rest) = source.split_at(sources * plane);
         source = rest;
-        let (own, rest) = target.split_at_mut((targets * plane).min(target.len()));
+        let (of_panel, rest) = target.split_at_mut(targets * plane);
         target = rest;
-        team.each_part(own, Parts::new(0, targets, [plane; 2], plane), |index, target| {
+        team.each_part(of_panel, Parts::new(0, targets, [plane; 2], plane), |index, target| {
             let mut terms = [(0.0, [].as_slice()); MOST_POINTS];
             let factors =
                 planes.chunks(plane.max(1)).enumerate().map(|(at, plane)| (factor(index, at), plane));
@@ -101,7 +100,7 @@ fn convert(
                 *slot = term;
                 count += 1;
             }
-            let terms = terms.get(..count).unwrap_or_default();
+            let terms = &terms[..count];
             products.instructions.run(Sum { terms, target, add });
         });
     }
@@ -123,9 +122,7 @@ impl WithSimd for Sum<'_, '_> {
         for (at, slot) in S::as_mut_simd_f32s(self.target).0.iter_mut().enumerate() {
             let mut sum = if self.add { *slot } else { simd.splat_f32s(0.0) };
             for (factor, plane) in self.terms {
-                if let Some(value) = S::as_simd_f32s(plane).0.get(at) {
-                    sum = simd.mul_add_e_f32s(simd.splat_f32s(*factor), *value, sum);
-                }
+                sum = simd.mul_add_e_f32s(simd.splat_f32s(*factor), S::as_simd_f32s(plane).0[at], sum);
             }
             *slot = sum;
         }
