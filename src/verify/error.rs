@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use converters::printable;
+use files::printable;
 
 use engine::{RuntimeError, plain};
 use network::graph::GraphError;
