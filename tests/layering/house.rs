@@ -24,14 +24,18 @@ pub const CRATES: &[(&str, &[&str])] = &[
 
 /// Rooms in their order, by crate.
 pub const ROOMS: &[(&str, &[Room])] = &[
-    ("network", &[room("element", &[], &[]), room("graph", &[], &[]), room("models", &["graph"], &[])]),
+    (
+        "network",
+        &[room("element", &[], &[]), room("graph", &["element"], &[]), room("models", &["graph"], &[])],
+    ),
     (
         "vision",
         &[
             room("annotations", &[], &["files"]),
             room("pictures", &[], &["files"]),
-            room("data", &["annotations", "pictures"], &["files"]),
-            room("eval", &["annotations"], &["files"]),
+            room("boxes", &["pictures"], &["files"]),
+            room("data", &["annotations", "pictures", "boxes"], &["files"]),
+            room("eval", &["annotations", "boxes"], &["files"]),
         ],
     ),
     (

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a failing test may panic
 
+mod candle;
 mod circles;
 mod house;
 mod rooms;

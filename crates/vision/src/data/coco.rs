@@ -5,13 +5,13 @@ use std::collections::hash_map::Entry;
 
 use serde_json::json;
 
-use super::bounds::{Bounds, Shape};
 use super::defect::{Defects, Reason};
 use super::draft::{Draft, DraftBox, Found};
 use super::fault::{Fault, text};
 use super::set::{Category, DataSet};
 use crate::annotations::coco::{AnnotationRecord, Record, read};
 use crate::annotations::{self, Flaw, Id, needed};
+use crate::boxes::{Bounds, Shape};
 use crate::pictures::PictureSize;
 
 /// Reads the bytes of an annotation file. `origin` names it for messages.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::bounds::Shape;
 use super::defect::{Defects, Reason};
-use super::name;
 use super::set::{Category, DataSet, Image, Object};
+use super::{judge, name};
+use crate::boxes::Shape;
 use crate::pictures::PictureSize;
 
 /// An image as its file tells of it.
@@ -136,11 +136,11 @@ fn judge(origin: &str, boxes: Vec<DraftBox>, size: PictureSize, defects: &mut De
         };
         let bounds = found.shape.bounds(size);
         let detail = || format!("{bounds} in {size}");
-        if let Some(fault) = found.shape.fault(size) {
+        if let Some(fault) = judge::fault(found.shape, size) {
             defects.add(fault, place, detail());
             continue;
         }
-        if let Some(oddity) = bounds.oddity(size) {
+        if let Some(oddity) = judge::oddity(bounds, size) {
             defects.add(oddity, place, detail());
         }
         if found.shape.is_fractional() {

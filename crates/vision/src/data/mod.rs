@@ -6,13 +6,13 @@
 //! wrong ([`Defects`]). The result is a [`DataSet`], which can be counted ([`Statistics`]), parted ([`split`]) and
 //! written in any of the formats ([`store`]).
 
-mod bounds;
 pub mod coco;
 mod defect;
 pub mod draft;
 mod error;
 mod fault;
 mod format;
+mod judge;
 mod load;
 mod name;
 pub mod names;
@@ -25,12 +25,13 @@ pub mod voc;
 pub mod yaml;
 pub mod yolo;
 
+pub use crate::boxes::{Bounds, Shape};
 pub use crate::pictures::PictureSize;
-pub use bounds::{BORDER_TOLERANCE, Bounds, Shape};
 pub use defect::{Defect, Defects, EXAMPLES, Effect, Reason};
 pub use error::Error;
 pub use fault::Fault;
 pub use format::Format;
+pub use judge::BORDER_TOLERANCE;
 pub use load::{Loaded, Request, load};
 pub use set::{Category, DataSet, Image, Object};
 pub use split::{Ratio, RatioError, split};

@@ -1,6 +1,6 @@
 //! The data set in memory: images with their objects, whatever file they came from.
 
-use super::bounds::Bounds;
+use crate::boxes::Bounds;
 use crate::pictures::PictureSize;
 
 /// Images and the categories of what is on them.

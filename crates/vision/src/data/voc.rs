@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use quick_xml::escape::escape;
 
-use super::bounds::Shape;
 use super::defect::Reason;
 use super::draft::{DraftBox, Found};
 use super::fault::{Fault, text};
@@ -12,6 +11,7 @@ use super::name::base;
 use super::set::{DataSet, Image};
 use crate::annotations::voc;
 pub use crate::annotations::voc::{Annotation, Object};
+use crate::boxes::Shape;
 use crate::pictures::PictureSize;
 
 /// Reads the bytes of an annotation file.
@@ -70,6 +70,7 @@ pub fn write(set: &DataSet, image: &Image) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::judge;
 
     #[test]
     fn incomplete_objects_are_defects() {
@@ -87,7 +88,7 @@ mod tests {
         assert_eq!(reasons, [Reason::Malformed, Reason::Malformed, Reason::UnknownClass].map(Some));
         let last = draft(&annotation.objects[2], 2, |_| Some(0));
         let shape = last.content.unwrap().shape;
-        assert_eq!(shape.fault(PictureSize { width: 9, height: 9 }), Some(Reason::NotFinite));
+        assert_eq!(judge::fault(shape, PictureSize { width: 9, height: 9 }), Some(Reason::NotFinite));
         assert_eq!(last.place, ("object", 3));
     }
 

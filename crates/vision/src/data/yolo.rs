@@ -1,9 +1,9 @@
 //! YOLO's text files: a box on each line, class, middle and size as shares of the picture's.
 
-use super::bounds::Shape;
 use super::defect::Reason;
 use super::draft::{DraftBox, Found};
 use super::set::Image;
+use crate::boxes::Shape;
 
 /// Reads the bytes of a label file for `classes` classes. Every line that is not empty is a box or a defect.
 pub fn parse(bytes: &[u8], classes: usize) -> Vec<DraftBox> {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::grid::{AREAS, iou_thresholds, is_outside};
 use super::groups::Ranked;
+use crate::boxes::{crowd_overlap, side_overlap};
 use crate::eval::{Id, Object, Rules};
 
 /// A bit for each overlap.
@@ -136,19 +137,10 @@ fn best<'t>(
     chosen
 }
 
-/// Intersection over union; for a crowd, over the detection's area. As `bbIou` of pycocotools' maskApi.c.
+/// With a crowd, all of the detection may count.
 fn overlap(one: &Ranked<'_>, object: &Object) -> f64 {
-    let [left, top, width, height] = one.detection.bbox;
-    let [other_left, other_top, other_width, other_height] = object.bbox;
-    let across = (width + left).min(other_width + other_left) - left.max(other_left);
-    if across <= 0.0 {
-        return 0.0;
+    match object.is_crowd {
+        true => crowd_overlap(one.detection.bbox, object.bbox),
+        false => side_overlap(one.detection.bbox, object.bbox),
     }
-    let down = (height + top).min(other_height + other_top) - top.max(other_top);
-    if down <= 0.0 {
-        return 0.0;
-    }
-    let (own, intersection) = (width * height, across * down);
-    let union = if object.is_crowd { own } else { own + other_width * other_height - intersection };
-    intersection / union
 }

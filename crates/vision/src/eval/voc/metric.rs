@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Class, Object, Scene};
+use crate::boxes::pixel_overlap;
 
 /// When a detection overlaps an object enough.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -95,7 +96,7 @@ fn verdicts(class: &Class, settings: &Settings) -> Vec<Verdict> {
     let verdict = |one: &super::Detection| {
         let (mut most, mut best) = (f64::NEG_INFINITY, None);
         for target in by_image.get_mut(&one.image).into_iter().flatten() {
-            let overlap = overlap(one.corners, target.0.corners, settings.plus_one);
+            let overlap = pixel_overlap(one.corners, target.0.corners, settings.plus_one);
             if overlap > most {
                 (most, best) = (overlap, Some(target));
             }
@@ -111,19 +112,6 @@ fn verdicts(class: &Class, settings: &Settings) -> Vec<Verdict> {
         }
     };
     detections.into_iter().map(verdict).collect()
-}
-
-fn overlap(a: [f64; 4], b: [f64; 4], plus_one: bool) -> f64 {
-    let more = if plus_one { 1.0 } else { 0.0 };
-    let area = |[left, top, right, bottom]: [f64; 4]| (right - left + more) * (bottom - top + more);
-    let ([left, top, right, bottom], [other_left, other_top, other_right, other_bottom]) = (a, b);
-    let across = right.min(other_right) - left.max(other_left) + more;
-    let down = bottom.min(other_bottom) - top.max(other_top) + more;
-    if across <= 0.0 || down <= 0.0 {
-        return 0.0;
-    }
-    let intersection = across * down;
-    intersection / (area(a) + area(b) - intersection)
 }
 
 /// Recall and precision after every detection.

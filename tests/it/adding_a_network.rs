@@ -1,25 +1,16 @@
 //! `docs/adding-a-network.md`, followed: the toy is added as it says, and everything that is promised follows.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-// Where the crate's own networks stand, `crate::graph` and `crate::models` are these.
-use network::{graph, models};
-
-#[path = "toy/toy.rs"]
-mod toy;
-
-use std::path::Path;
-
+use crate::support::repository;
+use crate::toy::{self, Toy};
 use converters::{Dtype, Tensor};
 use image::{Rgb, RgbImage};
 use network::models::{Form, Model, Size};
 use port::detect::Detector;
 use port::identify::{Catalogue, IdentifyError, Request, array, expected_parameters, figures};
 use port::mapping::Table;
-use toy::Toy;
 
 fn table() -> Table {
-    Table::parse(include_str!("toy/upstream.toml"), "mappings/toy/upstream.toml").unwrap()
+    Table::parse(include_str!("../toy/upstream.toml"), "mappings/toy/upstream.toml").unwrap()
 }
 
 /// A checkpoint of the toy, without numbers that mean anything.
@@ -67,7 +58,7 @@ fn what_is_wrong_with_a_checkpoint_is_named() {
 #[test]
 fn it_detects() {
     let model = Model::from(Toy { channels: 16, classes: 3 });
-    let mut weights = graph::Weights::default();
+    let mut weights = network::graph::Weights::default();
     for tensor in checkpoint(&model).iter().filter(|tensor| tensor.dtype() == Dtype::F32) {
         weights.insert(tensor.name(), array(tensor).unwrap());
     }
@@ -85,7 +76,7 @@ fn it_detects() {
 /// The document shows what stands in the files.
 #[test]
 fn the_document_shows_the_files() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = repository();
     let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
     let document = read("docs/adding-a-network.md");
     let mut shown = 0;

@@ -1,16 +1,12 @@
 //! Pre-processing, decoding and suppression as mmdetection does them (reference data `gfocal-v2`).
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-mod support;
-
+use crate::support::{json, reference, values};
 use converters::Checkpoint;
 use image::RgbImage;
 use network::models::gfocal_v2::GFocalV2;
 use network::models::{DetectorFacts, Head, Network, ResNet, Selection, Size};
 use port::detect::{Decoded, Detection, Placement, decode, detections, preprocess, select};
 use serde_json::Value as Json;
-use support::{json, reference, values};
 use vision::pictures::{PictureSize, resize};
 
 fn facts(limit: Size, classes: usize, is_second: bool) -> DetectorFacts {

@@ -1,17 +1,12 @@
 //! The networks against the original implementations: parameter lists and counts.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-mod support;
-
 use std::collections::BTreeMap;
-use std::path::Path;
 
+use crate::support::{reference, repository};
 use network::graph::cost::costs;
 use network::graph::{Graph, Parameter};
 use network::models::{FAMILIES, Form, Model, Shapes, preset};
 use serde_json::Value as Json;
-use support::reference;
 
 fn training_graph(model: &Model) -> Graph {
     model.graph(Form::Training, [1, 3, 64, 64]).unwrap()
@@ -44,7 +39,7 @@ fn parameters_equal_the_original_name_by_name() {
 /// The sample has a backbone, class count and auxiliary branch of its own.
 #[test]
 fn the_sample_is_recognised_with_all_its_parameters() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/nanodet-plus-shapes.pth");
+    let path = repository().join("samples/nanodet-plus-shapes.pth");
     let checkpoint = converters::open(&path).unwrap().at_root("state_dict").unwrap();
     let shapes = checkpoint.tensors().iter().map(|tensor| (tensor.name(), tensor.shape()));
     let model = (FAMILIES[0].recognise)(&shapes.collect::<Shapes>()).unwrap();

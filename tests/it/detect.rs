@@ -1,11 +1,8 @@
 //! Pre-processing, decoding and selection against NanoDet-Plus's own (reference data `nanodet-plus`).
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-mod support;
-
 use std::path::Path;
 
+use crate::support::reference;
 use network::models::nanodet_plus::NanoDetPlus;
 use network::models::{DetectorFacts, Network, Size};
 use port::detect::{Decoded, Detection, Placement, decode, detections, preprocess, priors};
@@ -40,7 +37,7 @@ fn difference(values: impl IntoIterator<Item = f32>, reference: &[f32]) -> f32 {
 /// largest values (1, 448 pixels).
 #[test]
 fn decoding_matches_the_original() {
-    let Some(folder) = support::reference("nanodet-plus") else { return };
+    let Some(folder) = reference("nanodet-plus") else { return };
     for network in ["nanodet-plus-m", "nanodet-plus-m-1.5x"] {
         let file = converters::open(folder.join(network).join("activations.safetensors")).unwrap();
         let head = facts(SYNTHETIC_INPUT).head;
@@ -59,7 +56,7 @@ fn decoding_matches_the_original() {
 /// f64 agrees with f32 to f32's rounding: the decoding itself adds no noise.
 #[test]
 fn decoding_in_f64_agrees() {
-    let Some(folder) = support::reference("nanodet-plus") else { return };
+    let Some(folder) = reference("nanodet-plus") else { return };
     let file = converters::open(folder.join("nanodet-plus-m/activations_real.safetensors")).unwrap();
     let head = facts(REAL_INPUT).head;
     let output: Vec<f64> = values(&file, "output.preds").into_iter().map(f64::from).collect();
@@ -97,7 +94,7 @@ fn expected(folder: &Path, file: &str) -> (Vec<Detection>, Size) {
 /// roundings of f32.
 #[test]
 fn selection_matches_the_original() {
-    let Some(folder) = support::reference("nanodet-plus") else { return };
+    let Some(folder) = reference("nanodet-plus") else { return };
     let facts = facts(REAL_INPUT);
     let (expected, picture) = expected(&folder, "000000000036.jpg");
     let placement = Placement::new(&facts.preprocessing, picture);
@@ -113,7 +110,7 @@ fn selection_matches_the_original() {
 /// The photographs are decoded to upstream's bytes: the sums are equal (means are given with six decimals).
 #[test]
 fn photographs_have_the_colours_of_the_original() {
-    let Some(folder) = support::reference("nanodet-plus") else { return };
+    let Some(folder) = reference("nanodet-plus") else { return };
     let text = std::fs::read_to_string(folder.join("detect/detections.json")).unwrap();
     let document: Json = serde_json::from_str(&text).unwrap();
     for image in document["images"].as_array().unwrap() {
@@ -132,7 +129,7 @@ fn photographs_have_the_colours_of_the_original() {
 /// Every value is upstream's but for the last bits of f32.
 #[test]
 fn preprocessing_matches_the_original() {
-    let Some(folder) = support::reference("nanodet-plus") else { return };
+    let Some(folder) = reference("nanodet-plus") else { return };
     let file = converters::open(folder.join("nanodet-plus-m/activations_real.safetensors")).unwrap();
     let picture = read_image(&folder.join("detect/000000000036.jpg")).unwrap();
     let input = preprocess(&picture, &facts(REAL_INPUT).preprocessing);

@@ -1,14 +1,10 @@
 //! Data sets: the same images read three ways are one data set.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-mod support;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::support::{data_set, repository};
 use proptest::prelude::*;
-use support::data_set;
 use vision::data::{Bounds, Category, DataSet, Format, Image, Loaded, Object, PictureSize, Pictures, Reason};
 use vision::data::{Request, Statistics, load, store};
 
@@ -89,7 +85,7 @@ fn coco8_is_one_data_set() {
 
 #[test]
 fn the_sample_is_one_data_set() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/shapes/annotations.json");
+    let file = repository().join("samples/shapes/annotations.json");
     let loaded = read(&file, None);
     assert_eq!((loaded.set.images().len(), loaded.set.object_count(), loaded.defects.total()), (24, 102, 0));
     assert_eq!(loaded.defects.count(Reason::NoObjects), 2);

@@ -1,12 +1,9 @@
 //! Evaluation against the numbers of pycocotools and of the VOC development kit.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::support::{reference, repository};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use vision::eval::coco::{ClassRow, Evaluation, Settings, evaluate};
@@ -185,7 +182,7 @@ fn name(case: &Path) -> String {
 }
 
 fn shipped(folder: &str) -> Vec<PathBuf> {
-    cases(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/eval").join(folder))
+    cases(&repository().join("tests/data/eval").join(folder))
 }
 
 #[test]
@@ -201,7 +198,7 @@ fn shipped_cases_have_the_numbers_of_their_references() {
 
 #[test]
 fn numbers_are_pycocotools_numbers_where_it_is_right() {
-    let Some(folder) = support::reference("eval") else { return };
+    let Some(folder) = reference("eval") else { return };
     let cases = cases(&folder.join("coco"));
     assert_eq!(cases.len(), 45);
     cases.iter().for_each(|case| check_sound(case));
@@ -209,14 +206,14 @@ fn numbers_are_pycocotools_numbers_where_it_is_right() {
 
 #[test]
 fn strictly_numbers_are_pycocotools_numbers_where_it_is_wrong() {
-    let Some(folder) = support::reference("eval") else { return };
+    let Some(folder) = reference("eval") else { return };
     cases(&folder.join("coco")).iter().for_each(|case| check_pycocotools(case));
 }
 
 /// Every point of the curves of 200 images, for all areas and 100 detections.
 #[test]
 fn curves_are_pycocotools_curves() {
-    let Some(folder) = support::reference("eval") else { return };
+    let Some(folder) = reference("eval") else { return };
     let case = folder.join("coco/coco200");
     let ours = evaluated(&case, &json(&case.join("expected.json")), Rules::Sound).unwrap();
     let curves = converters::open(case.join("curves.safetensors")).unwrap();
@@ -318,7 +315,7 @@ fn assert_class(what: &str, ours: &voc::ClassResult, theirs: &Json) {
 
 #[test]
 fn voc_numbers_are_the_development_kits() {
-    let Some(folder) = support::reference("eval") else { return };
+    let Some(folder) = reference("eval") else { return };
     let cases = cases(&folder.join("voc"));
     assert_eq!(cases.len(), 9);
     cases.iter().for_each(|case| check_voc(case));
@@ -326,7 +323,7 @@ fn voc_numbers_are_the_development_kits() {
 
 #[test]
 fn the_development_kits_files_give_the_same_numbers() {
-    let Some(folder) = support::reference("eval") else { return };
+    let Some(folder) = reference("eval") else { return };
     let case = folder.join("voc/mixed");
     let set = case.join("test.txt");
     let mut truth = read_ground_truth(&case.join("Annotations"), Some(&set)).unwrap();

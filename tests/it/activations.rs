@@ -1,15 +1,11 @@
 //! Layer by layer against the original implementations.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-mod support;
-
 use std::path::Path;
 
+use crate::support::{error, input, reference, repository, synthetic_weights, taps, values};
 use network::graph::rewrite::fold_batch_norms;
 use network::graph::{Graph, Weights};
 use network::models::{Form, preset};
-use support::{error, input, reference, synthetic_weights, taps, values};
 
 /// Values that are made of the network's outputs.
 const DECODED: [&str; 4] = ["output.boxes", "output.distances", "output.priors", "output.scores"];
@@ -21,7 +17,7 @@ const TOLERANCE: f64 = 1e-5;
 fn check(name: &str, file: &Path) {
     let recording = converters::open(file).unwrap();
     let input = input(&recording);
-    let shape = <[usize; 4]>::try_from(input.dims().to_vec()).unwrap();
+    let shape = <[usize; 4]>::try_from(input.shape.clone()).unwrap();
     let graph = preset(name).unwrap().model().graph(Form::Training, shape).unwrap();
     let taps = taps(&graph, &synthetic_weights(&graph), &input);
     let mut worst = (0.0, "");
@@ -45,7 +41,7 @@ fn every_layer_equals_the_original() {
 /// Some of the same layers, for those who do not have the reference data.
 #[test]
 fn shipped_layers_equal_the_original() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/nanodet-plus");
+    let data = repository().join("tests/data/nanodet-plus");
     check("nanodet-plus-m", &data.join("activations.safetensors"));
 }
 

@@ -1,7 +1,5 @@
 //! The parsers of data sets on damaged and invented bytes: any outcome but a panic is good, if it comes soon.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;

@@ -1,12 +1,9 @@
 //! Mapping tables and recognition against real checkpoints, and against every way in which one tensor can be wrong.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-mod support;
-
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::support::{gold_yolo_tiny, reference, repository};
 use converters::{Dtype, Tensor};
 use network::models::gfocal_v2::GFocalV2;
 use network::models::gold_yolo::GoldYolo;
@@ -17,10 +14,9 @@ use port::mapping::{Expected, Table, tables};
 use proptest::prelude::*;
 use rayon::prelude::*;
 use serde_json::Value as Json;
-use support::{gold_yolo_tiny, reference};
 
 fn sample() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/nanodet-plus-shapes.pth")
+    repository().join("samples/nanodet-plus-shapes.pth")
 }
 
 /// A network small enough to make thousands of.
