@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use super::document::DocumentWriter;
 use super::layout::{Plan, Tail};
-use super::{Tensors, drop_header};
+use super::parts::Parts;
+use super::tensors::Tensors;
 use crate::checkpoint::{Checkpoint, Note};
 use crate::numpy::dtype::descr;
 use crate::pickle::write::PickleWriter;
@@ -15,8 +16,7 @@ use crate::tensor::Tensor;
 
 /// Lays the pickle out: its opcodes and, in between, the elements.
 pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
-    drop_header(checkpoint, dropped, "a pickle");
-    let mut plan = Plan::new(checkpoint.tensors().len());
+    let mut parts = Parts::default();
     let document = DocumentWriter {
         pickle: PickleWriter::new(4),
         tensor: |pickle: &mut PickleWriter, index: usize| {
@@ -25,8 +25,8 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
             };
             let len = tensors.byte_len(tensor);
             begin_array(pickle, tensor, descr(tensors.dtype(tensor)).unwrap_or_default(), len);
-            plan.bytes(pickle.take());
-            plan.tensor(index, len);
+            parts.bytes(pickle.take());
+            parts.tensor(index, len);
             end_array(pickle);
         },
         dropped,
@@ -34,10 +34,8 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
         written: HashSet::new(),
     };
     let (rest, written) = document.finish(checkpoint);
-    plan.bytes(rest);
-    plan.tensors = written;
-    plan.set_tail(Tail::JittorTrailer);
-    plan
+    parts.bytes(rest);
+    Plan { parts, tail: Tail::JittorTrailer, tensors: written }
 }
 
 /// `_reconstruct(ndarray, (0,), b'b')` and its state `(1, shape, dtype, is_fortran, `, then the byte string's

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::Tensors;
-use super::layout::Plan;
+use super::layout::{Plan, Tail};
+use super::parts::Parts;
+use super::tensors::Tensors;
 use crate::checkpoint::{Checkpoint, Note};
 use crate::json;
 use crate::safetensors::header::{METADATA, dtype_name};
@@ -44,12 +45,12 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
     let mut text = Json::Object(header).to_string().into_bytes();
     text.resize(text.len().next_multiple_of(ALIGNMENT), b' ');
 
-    let mut plan = Plan::new(tensors.all.len());
-    plan.bytes([&(text.len() as u64).to_le_bytes(), &*text].concat());
+    let mut parts = Parts::default();
+    parts.bytes([&(text.len() as u64).to_le_bytes(), &*text].concat());
     for index in order {
-        plan.tensor(index, tensors.all.get(index).map_or(0, |tensor| tensors.byte_len(tensor)));
+        parts.tensor(index, tensors.all.get(index).map_or(0, |tensor| tensors.byte_len(tensor)));
     }
-    plan
+    Plan { parts, tail: Tail::None, tensors: tensors.all.len() }
 }
 
 /// The metadata as texts, all that the format holds: dictionaries are flattened with dots, lists and numbers

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::document::DocumentWriter;
-use super::layout::{Content, Plan};
+use super::layout::{Plan, Tail};
+use super::parts::{Content, Parts};
+use super::tensors::Tensors;
 use super::zip::Zip;
-use super::{Tensors, drop_header};
 use crate::checkpoint::{Checkpoint, Note};
 use crate::dtype::Dtype;
 use crate::pickle::write::PickleWriter;
@@ -18,7 +19,6 @@ const PREFIX: &str = "archive";
 
 /// Lays the archive out: the pickle, the small records, the storages.
 pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
-    drop_header(checkpoint, dropped, "a PyTorch archive");
     let mut storages: Vec<usize> = Vec::new();
     let mut keys = HashMap::new();
     let document = DocumentWriter {
@@ -40,24 +40,23 @@ pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut 
     };
     let (pickle, written) = document.finish(checkpoint);
 
-    let (mut plan, mut zip) = (Plan::new(written), Zip::default());
-    let mut small = |name: &str, content: Vec<u8>, plan: &mut Plan| {
+    let (mut parts, mut zip) = (Parts::default(), Zip::default());
+    let mut small = |name: &str, content: Vec<u8>, parts: &mut Parts| {
         let len = content.len() as u64;
-        zip.record(plan, &format!("{PREFIX}/{name}"), ALIGNMENT, vec![(Content::Bytes(content), len)]);
+        zip.record(parts, &format!("{PREFIX}/{name}"), ALIGNMENT, vec![(Content::Bytes(content), len)]);
     };
-    small("data.pkl", pickle, &mut plan);
-    small(".format_version", b"1".to_vec(), &mut plan);
-    small(".storage_alignment", b"64".to_vec(), &mut plan);
-    small("byteorder", b"little".to_vec(), &mut plan);
+    small("data.pkl", pickle, &mut parts);
+    small(".format_version", b"1".to_vec(), &mut parts);
+    small(".storage_alignment", b"64".to_vec(), &mut parts);
+    small("byteorder", b"little".to_vec(), &mut parts);
     for (key, index) in storages.iter().enumerate() {
         let len = tensors.all.get(*index).map_or(0, |tensor| tensors.byte_len(tensor));
         let contents = vec![(Content::Tensor(*index), len)];
-        zip.record(&mut plan, &format!("{PREFIX}/data/{key}"), ALIGNMENT, contents);
+        zip.record(&mut parts, &format!("{PREFIX}/data/{key}"), ALIGNMENT, contents);
     }
     let version = b"3\n".to_vec();
-    zip.record(&mut plan, &format!("{PREFIX}/version"), ALIGNMENT, vec![(Content::Bytes(version), 2)]);
-    zip.finish(&mut plan);
-    plan
+    zip.record(&mut parts, &format!("{PREFIX}/version"), ALIGNMENT, vec![(Content::Bytes(version), 2)]);
+    Plan { parts, tail: Tail::Zip(zip), tensors: written }
 }
 
 /// `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`, or version 3 with the element
