@@ -106,10 +106,16 @@ impl<'a> Member<'a> {
         Ok(bytes)
     }
 
+    fn array<const N: usize>(&mut self) -> std::result::Result<[u8; N], Problem> {
+        let has = self.bytes.len() - self.at;
+        let array = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()).copied();
+        self.at += N.min(has);
+        let (place, needs, has) = (self.place.to_owned(), N as u64, has as u64);
+        array.ok_or(Problem::Truncated { place, needs, has })
+    }
+
     fn number(&mut self) -> std::result::Result<u64, Problem> {
-        let bytes = self.take(8)?;
-        let number = bytes.first_chunk().map(|bytes| i64::from_le_bytes(*bytes)).unwrap_or_default();
-        u64::try_from(number)
+        u64::try_from(i64::from_le_bytes(self.array()?))
             .map_err(|_| Problem::malformed(self.place, "a size, stride or offset is negative"))
     }
 }
@@ -134,7 +140,7 @@ fn read_storages(
         let &[key, _location, class] = pickle.tuple(pickle.root) else {
             return Err(Problem::malformed(member.place, "a storage is no tuple of three"));
         };
-        let key = key_text(&pickle, key).unwrap_or_default();
+        let key = key_text(&pickle, key).ok_or_else(|| no_key(member.place))?;
         let dtype = dtype(&pickle, class, &key)?.unwrap_or(Dtype::U8);
         let len = member.number()?.saturating_mul(dtype.size() as u64);
         let block = member.take(len)?;
@@ -181,19 +187,20 @@ fn read_tensors(
         if pickle.meaning(class) != Some(Meaning::LegacyTensor) {
             return Err(corrupt("a tensor's class is no tensor class"));
         }
-        let key = key_text(&pickle, key).ok_or_else(|| corrupt("a key is neither text nor number"))?;
-        let storage = key_text(&pickle, storage).unwrap_or_default();
+        let key = key_text(&pickle, key).ok_or_else(|| no_key(member.place))?;
+        let storage = key_text(&pickle, storage).ok_or_else(|| no_key(member.place))?;
         let window = storages.get(&storage).ok_or_else(|| Problem::Missing {
             what: format!("storage `{storage}`"),
             wanted_by: format!("tensor {key}"),
         })?;
-        let dimensions = member.take(8)?;
-        let dimensions = dimensions.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).unwrap_or_default();
-        let mut numbers =
-            |count: u32| (0..count).map(|_| member.number()).collect::<std::result::Result<Vec<_>, _>>();
-        let shape = numbers(dimensions)?.into_iter().map(|size| size as usize).collect();
-        let strides = numbers(dimensions)?;
-        let start = numbers(1)?.first().copied().unwrap_or(0).saturating_add(window.start);
+        // Their number, and four bytes that say nothing.
+        let [a, b, c, d, ..] = member.array::<8>()?;
+        let mut numbers = || -> std::result::Result<Vec<u64>, Problem> {
+            (0..u32::from_le_bytes([a, b, c, d])).map(|_| member.number()).collect()
+        };
+        let shape = numbers()?.into_iter().map(|size| size as usize).collect();
+        let strides = numbers()?;
+        let start = member.number()?.saturating_add(window.start);
         let place = format!("tensor {key}");
         let bytes = window.storage.clone();
         let view = View::strided(&place, bytes, window.dtype, shape, strides, start, Change::default())?;
@@ -203,13 +210,17 @@ fn read_tensors(
     Ok(views)
 }
 
+fn no_key(place: &str) -> Problem {
+    Problem::malformed(place, "a key is neither short text nor a number")
+}
+
 struct Tensors {
     views: HashMap<String, View>,
 }
 
 impl Storages for Tensors {
     fn resolve(&mut self, pickle: &Pickle, id: Id) -> std::result::Result<Referent, Problem> {
-        let key = key_text(pickle, id).unwrap_or_default();
+        let key = key_text(pickle, id).ok_or_else(|| no_key("the objects' pickle"))?;
         let view = self.views.get(&key).cloned().ok_or_else(|| Problem::Missing {
             what: format!("tensor {key}"),
             wanted_by: "the objects' pickle".to_owned(),

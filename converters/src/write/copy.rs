@@ -24,7 +24,7 @@ pub(super) fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// The SHA-1 sum of all parts in order.
-pub(super) fn hash(parts: &[(u64, Content)], tensors: Tensors<'_>) -> Result<Vec<u8>> {
+pub(super) fn hash(parts: &[(u64, Content<'_>)], tensors: Tensors<'_>) -> Result<Vec<u8>> {
     let mut hasher = Sha1::new();
     for (_, content) in parts {
         read(content, tensors, &mut |chunk| {
@@ -36,22 +36,19 @@ pub(super) fn hash(parts: &[(u64, Content)], tensors: Tensors<'_>) -> Result<Vec
 }
 
 fn read(
-    content: &Content,
+    content: &Content<'_>,
     tensors: Tensors<'_>,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<CastReport> {
     match content {
         Content::Bytes(bytes) => sink(bytes).map(|()| CastReport::default()),
-        Content::Tensor(index) => match tensors.all.get(*index) {
-            Some(tensor) => tensor.read_as(tensors.dtype(tensor), sink),
-            None => Ok(CastReport::default()),
-        },
+        Content::Tensor(tensor, _) => tensor.read_as(tensors.dtype(tensor), sink),
     }
 }
 
 /// Copies parts from several threads, each taking the next one.
 pub(super) struct Copier<'a> {
-    parts: &'a [(u64, Content)],
+    parts: &'a [(u64, Content<'a>)],
     tensors: Tensors<'a>,
     output: &'a Output,
     wants_crc: bool,
@@ -67,7 +64,7 @@ pub(super) struct Copier<'a> {
 
 impl<'a> Copier<'a> {
     pub(super) fn new(
-        parts: &'a [(u64, Content)],
+        parts: &'a [(u64, Content<'a>)],
         tensors: Tensors<'a>,
         output: &'a Output,
         wants_crc: bool,
@@ -122,7 +119,7 @@ impl<'a> Copier<'a> {
         &self,
         index: usize,
         mut offset: u64,
-        content: &Content,
+        content: &Content<'_>,
         wake_flusher: &SyncSender<()>,
     ) -> Result<()> {
         let mut crc = crc32fast::Hasher::new();
@@ -136,7 +133,7 @@ impl<'a> Copier<'a> {
             Ok(())
         })?;
         set(&self.crcs, index, crc.finalize());
-        if let Content::Tensor(tensor) = content {
+        if let Content::Tensor(_, tensor) = content {
             set(&self.reports, *tensor, report);
         }
         Ok(())

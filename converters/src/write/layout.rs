@@ -26,14 +26,14 @@ pub(super) enum Tail {
 
 /// A file, laid out.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) parts: Parts,
+pub(super) struct Plan<'a> {
+    pub(super) parts: Parts<'a>,
     pub(super) tail: Tail,
     /// Number of named tensors; tied ones share a part.
     pub(super) tensors: usize,
 }
 
-impl Plan {
+impl Plan<'_> {
     /// Writes the file; returns its length and, for each tensor, what its cast lost.
     pub(super) fn run(
         self,
@@ -44,8 +44,7 @@ impl Plan {
     ) -> Result<(u64, Vec<CastReport>)> {
         let copier =
             Copier::new(self.parts.all(), tensors, output, matches!(self.tail, Tail::Zip(_)), progress);
-        let mut sum = None;
-        thread::scope(|scope| {
+        let sum = thread::scope(|scope| {
             let check = scope.spawn(|| checkpoint.verify_file());
             let hash = match self.tail {
                 Tail::JittorTrailer => Some(scope.spawn(|| hash(self.parts.all(), tensors))),
@@ -55,19 +54,18 @@ impl Plan {
             // The source is at fault before the target is.
             join(check)?;
             copied?;
-            sum = hash.map(join).transpose()?;
-            Result::Ok(())
+            hash.map(join).transpose()
         })?;
         let (crcs, reports) = copier.results();
         let end = self.parts.len();
-        let len = match self.tail {
-            Tail::None => end,
-            Tail::JittorTrailer => {
-                let trailer = trailer::trailer(&sum.unwrap_or_default());
+        let len = match (self.tail, sum) {
+            (Tail::Zip(zip), _) => zip.write(end, &crcs, output)?,
+            (_, Some(sum)) => {
+                let trailer = trailer::trailer(&sum);
                 output.write_at(end, &trailer)?;
                 end + trailer.len() as u64
             }
-            Tail::Zip(zip) => zip.write(end, &crcs, output)?,
+            (_, None) => end,
         };
         Ok((len, reports))
     }

@@ -1,22 +1,24 @@
 //! The parts of a file, each at its offset.
 
+use crate::tensor::Tensor;
+
 /// A part of the file.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(super) enum Content<'a> {
     /// Bytes made by the writer.
     Bytes(Vec<u8>),
-    /// The row-major elements of the tensor with this index.
-    Tensor(usize),
+    /// The row-major elements of a tensor, and its index.
+    Tensor(&'a Tensor, usize),
 }
 
 /// Parts in the order of the file, with room between them for what is written at the end.
 #[derive(Debug, Default)]
-pub(super) struct Parts {
-    parts: Vec<(u64, Content)>,
+pub(super) struct Parts<'a> {
+    parts: Vec<(u64, Content<'a>)>,
     len: u64,
 }
 
-impl Parts {
+impl<'a> Parts<'a> {
     /// Appends bytes.
     pub(super) fn bytes(&mut self, bytes: Vec<u8>) {
         let len = bytes.len() as u64;
@@ -24,9 +26,9 @@ impl Parts {
         self.len += len;
     }
 
-    /// Appends the elements of tensor `index`, `len` bytes.
-    pub(super) fn tensor(&mut self, index: usize, len: u64) {
-        self.parts.push((self.len, Content::Tensor(index)));
+    /// Appends the elements of `tensor`, which has this index, `len` bytes.
+    pub(super) fn tensor(&mut self, tensor: &'a Tensor, index: usize, len: u64) {
+        self.parts.push((self.len, Content::Tensor(tensor, index)));
         self.len += len;
     }
 
@@ -41,7 +43,7 @@ impl Parts {
     }
 
     /// Each part with its offset.
-    pub(super) fn all(&self) -> &[(u64, Content)] {
+    pub(super) fn all(&self) -> &[(u64, Content<'a>)] {
         &self.parts
     }
 }

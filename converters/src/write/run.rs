@@ -55,6 +55,7 @@ pub fn write(checkpoint: &Checkpoint, target: Target, path: &Path, options: Opti
         Target::Jittor => pickle::plan(checkpoint, tensors, &mut dropped),
         Target::Npz => npz::plan(checkpoint, tensors, &mut dropped),
     };
+    let plan = plan.in_file(checkpoint.path())?;
     let written = plan.tensors;
     let output = Output::create(path)?;
     let (bytes, reports) = plan.run(checkpoint, tensors, &output, options.progress)?;
@@ -103,8 +104,5 @@ fn check_names(tensors: Tensors<'_>, target: Target) -> std::result::Result<(), 
 
 fn check_dtypes(tensors: Tensors<'_>, target: Target) -> std::result::Result<(), Problem> {
     let unfit = tensors.all.iter().find(|tensor| !target.holds(tensors.dtype(tensor)));
-    unfit.map_or(Ok(()), |tensor| {
-        let (tensor, dtype) = (tensor.name().to_owned(), tensors.dtype(tensor));
-        Err(Problem::DtypeNotWritable { tensor, dtype, format: target.name() })
-    })
+    unfit.map_or(Ok(()), |tensor| Err(tensors.unfit(tensor, target)))
 }

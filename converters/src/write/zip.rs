@@ -45,12 +45,12 @@ pub(super) struct Zip {
 
 impl Zip {
     /// Lays out a record whose content begins at a multiple of `alignment`, at most 2^15.
-    pub(super) fn record(
+    pub(super) fn record<'a>(
         &mut self,
-        parts: &mut Parts,
+        parts: &mut Parts<'a>,
         name: &str,
         alignment: u64,
-        contents: Vec<(Content, u64)>,
+        contents: Vec<(Content<'a>, u64)>,
     ) {
         let header = parts.len();
         let len = contents.iter().map(|(_, len)| *len).sum();
@@ -65,7 +65,7 @@ impl Zip {
         for (content, len) in contents {
             match content {
                 Content::Bytes(bytes) => parts.bytes(bytes),
-                Content::Tensor(index) => parts.tensor(index, len),
+                Content::Tensor(tensor, index) => parts.tensor(tensor, index, len),
             }
         }
         self.records.push(Record { name: name.to_owned(), header, start, len, first_part, parts: lens });
