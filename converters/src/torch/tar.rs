@@ -149,14 +149,15 @@ fn read_storages(
         storages.insert(key, Window { storage: storage.into(), dtype, start: 0 });
     }
     let views = member.pickle()?;
-    if let Node::List(items) = views.node(views.root) {
-        for item in items {
-            let window = window(&views, *item, &storages);
-            let (key, window) =
-                window.ok_or_else(|| Problem::malformed(member.place, "a view of a storage is malformed"))?;
-            member.take_memory::<Window>(&key, 0)?;
-            storages.insert(key, window);
-        }
+    let Node::List(items) = views.node(views.root) else {
+        return Err(Problem::malformed(member.place, "the views of storages are no list"));
+    };
+    for item in items {
+        let window = window(&views, *item, &storages);
+        let (key, window) =
+            window.ok_or_else(|| Problem::malformed(member.place, "a view of a storage is malformed"))?;
+        member.take_memory::<Window>(&key, 0)?;
+        storages.insert(key, window);
     }
     Ok(storages)
 }
@@ -226,5 +227,30 @@ impl Storages for Tensors {
             wanted_by: "the objects' pickle".to_owned(),
         })?;
         Ok(Referent::Tensor(view))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with an archive of one storage of one element and nothing else.
+    fn problem(key: &[u8], views: &[u8]) -> String {
+        let storage = [b"(", key, b"Nctorch\nFloatStorage\nt."].concat();
+        let content = [b"I1\n.", &*storage, &1_i64.to_le_bytes(), &[0; 4], views].concat();
+        let mut header = ::tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        let mut archive = ::tar::Builder::new(Vec::new());
+        archive.append_data(&mut header, "storages", &*content).unwrap();
+        let bytes = archive.into_inner().unwrap().into();
+        read(&Source { path: std::path::Path::new("made.tar").into(), bytes }).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn keys_and_views_of_storages_are_what_they_should_be() {
+        assert!(problem(b"I7\n", b"].").contains("no member `tensors`"));
+        assert!(problem(b"N", b"].").contains("a key is neither short text nor a number"));
+        assert!(problem(b"I7\n", b"}.").contains("the views of storages are no list"));
     }
 }
