@@ -13,8 +13,8 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
-use port::graph::{Activation, Conv, Graph, Parameter, Pool, ResizeMode, Role, Scope, Value, Weights};
-use port::runtime::{Plan, TrainingPlan};
+use engine::{Plan, TrainingPlan};
+use network::graph::{Activation, Conv, Graph, Parameter, Pool, ResizeMode, Role, Scope, Value, Weights};
 
 /// The module of the operator that is measured.
 const SUBJECT: &str = "subject";

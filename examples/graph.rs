@@ -11,9 +11,9 @@
 use std::num::ParseIntError;
 
 use clap::Parser;
-use port::graph::{Graph, Op, Parameter, Role, Weights, passes};
-use port::models::{Form, Size, preset};
-use port::runtime::Plan;
+use engine::Plan;
+use network::graph::{Graph, Op, Parameter, Role, Weights, rewrite};
+use network::models::{Form, Size, preset};
 use serde_json::{Value as Json, json};
 
 #[derive(Debug, Parser)]
@@ -43,14 +43,14 @@ fn main() {
     let model = preset(&arguments.model).unwrap().model();
     let mut graph = model.graph(form, [arguments.batch, 3, height, width]).unwrap();
     if let Some(module) = &arguments.until {
-        graph = passes::until(&graph, module).unwrap();
+        graph = rewrite::until(&graph, module).unwrap();
     }
     let mut weights = noise(&graph);
     let input: Vec<f32> = numbers(7).take(arguments.batch * 3 * height * width).collect();
     let mut blob = Vec::new();
     let mut outputs = Vec::new();
     if !arguments.training {
-        let (deployed, deployment) = passes::deploy(&graph);
+        let (deployed, deployment) = rewrite::deploy(&graph);
         weights = deployment.apply(&weights).unwrap();
         graph = deployed;
         let mut plan = Plan::new(&graph, weights.clone()).unwrap();

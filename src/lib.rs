@@ -4,16 +4,10 @@
 //! writes checkpoint files, [`mapping`] renames tensors by patterns that work in both directions, [`report`]
 //! shows results to people, [`cli`] is the command. `docs/architecture.md` has the plan.
 
-pub mod annotations;
 pub mod bench;
 pub mod cli;
-pub mod data;
 pub mod detect;
-pub mod eval;
-pub mod graph;
 pub mod identify;
 pub mod mapping;
-pub mod models;
 pub mod report;
-pub mod runtime;
 pub mod verify;

@@ -4,11 +4,11 @@
 
 mod support;
 
+use engine::Plan;
+use network::graph::Graph;
+use network::graph::rewrite::deploy;
+use network::models::{Form, preset};
 use peak_alloc::PeakAlloc;
-use port::graph::Graph;
-use port::graph::passes::deploy;
-use port::models::{Form, preset};
-use port::runtime::Plan;
 use support::synthetic_weights;
 
 #[global_allocator]

@@ -4,10 +4,10 @@
 
 mod support;
 
+use engine::{Sgd, TrainingPlan};
+use network::graph::{Conv, Graph};
+use network::models::{Form, preset};
 use peak_alloc::PeakAlloc;
-use port::graph::{Conv, Graph};
-use port::models::{Form, preset};
-use port::runtime::{Sgd, TrainingPlan};
 use support::synthetic_weights;
 
 #[global_allocator]

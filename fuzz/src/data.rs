@@ -1,34 +1,7 @@
-//! The parsers of data sets, taken from the program without the rest of it: they know nothing outside their folder.
+//! The parsers of data sets, and what is written of the sets that they give.
 
-#![allow(dead_code, missing_docs)]
-
-#[path = "../../src/data/bounds.rs"]
-mod bounds;
-#[path = "../../src/data/coco.rs"]
-mod coco;
-#[path = "../../src/data/defect.rs"]
-mod defect;
-#[path = "../../src/data/draft.rs"]
-mod draft;
-#[path = "../../src/data/fault.rs"]
-mod fault;
-#[path = "../../src/data/name.rs"]
-mod name;
-#[path = "../../src/data/names.rs"]
-mod names;
-#[path = "../../src/data/set.rs"]
-mod set;
-#[path = "../../src/data/voc.rs"]
-mod voc;
-#[path = "../../src/data/yaml.rs"]
-mod yaml;
-#[path = "../../src/data/yolo.rs"]
-mod yolo;
-
-use bounds::PictureSize;
-use defect::Defects;
-use draft::{Draft, assemble};
-use set::Category;
+use vision::data::draft::{Draft, assemble};
+use vision::data::{Category, Defects, PictureSize, coco, names, voc, yaml, yolo};
 
 /// COCO annotations, and all of it written again.
 pub fn check_coco(bytes: &[u8]) {

@@ -1,10 +1,10 @@
-//! The evaluator, taken from the program without the rest of it: what its files say, and the numbers that follow.
+//! The evaluator: what its files say, and the numbers that follow.
 
 use std::path::Path;
 
-use crate::eval::coco::{Settings, evaluate};
-use crate::eval::voc::{self, Scene};
-use crate::eval::{Rules, read_annotations, read_results};
+use vision::eval::coco::{Settings, evaluate};
+use vision::eval::voc::{self, Scene};
+use vision::eval::{Rules, read_annotations, read_results};
 
 /// Parts the annotations from the results; in JSON it can only stand between values.
 pub const SEPARATOR: u8 = 0x1E;

@@ -1,13 +1,6 @@
 //! What every target does with a file: open it, look at everything in it, and watch the memory.
 
-// What targets take from the program: the rooms that know no network.
-#[allow(dead_code, missing_docs, unused_imports)]
-#[path = "../../src/annotations/mod.rs"]
-mod annotations;
 pub mod data;
-#[allow(dead_code, missing_docs, unused_imports)]
-#[path = "../../src/eval/mod.rs"]
-mod eval;
 pub mod evaluation;
 
 use std::path::Path;

@@ -7,35 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::memory::peak_memory;
 use super::profile::{Profile, Times};
 use super::quantiles::Quantiles;
+use super::settings::{Mode, Settings};
 use super::work::Work;
-use crate::graph::Weights;
-use crate::models::Model;
-use crate::runtime::{RuntimeError, instructions, peak_flops};
-
-/// What is done with a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Its deploy form runs.
-    Inference,
-    /// A step: forward with the statistics of the batch, backward from fixed gradients at the outputs, SGD.
-    Training,
-}
-
-/// How to measure.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings<'a> {
-    /// What is timed.
-    pub mode: Mode,
-    /// `[N, 3, H, W]`.
-    pub input: [usize; 4],
-    /// The module at whose results the network ends, if not all of it is timed.
-    pub until: Option<&'a str>,
-    /// Timed runs.
-    pub rounds: usize,
-    /// Whether every step is timed as well, in as many runs more.
-    pub profile: bool,
-}
+use engine::{RuntimeError, instructions, peak_flops};
+use network::graph::Weights;
+use network::models::Model;
 
 /// What a network took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -166,7 +142,7 @@ impl Measurement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::preset;
+    use network::models::preset;
 
     fn nanodet(mode: Mode) -> Measurement {
         let settings = Settings { mode, input: [2, 3, 64, 32], until: None, rounds: 3, profile: true };

@@ -8,9 +8,11 @@ mod measurement;
 mod memory;
 mod profile;
 mod quantiles;
+mod settings;
 mod work;
 
-pub use measurement::{Measurement, Mode, Settings, measure};
+pub use measurement::{Measurement, measure};
 pub use memory::peak_memory;
 pub use profile::{Profile, Share};
 pub use quantiles::Quantiles;
+pub use settings::{Mode, Settings};

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Mode, Settings};
-use crate::graph::cost::costs;
-use crate::graph::{Graph, Role, Weights, passes};
-use crate::models::{Form, Model};
-use crate::runtime::{Plan, RuntimeError, Sgd, TrainingPlan};
+use super::settings::{Mode, Settings};
+use engine::{Plan, RuntimeError, Sgd, TrainingPlan};
+use network::graph::cost::costs;
+use network::graph::{Graph, Role, Weights, rewrite};
+use network::models::{Form, Model};
 
 /// Steps so small that weights stay what they are for as long as anybody measures.
 const SGD: Sgd =
@@ -41,12 +41,12 @@ impl Work {
         Settings { mode, input, until, .. }: Settings<'_>,
     ) -> Result<Work, RuntimeError> {
         let part = |graph: Graph| match until {
-            Some(module) => passes::until(&graph, module),
+            Some(module) => rewrite::until(&graph, module),
             None => Ok(graph),
         };
         let (graph, weights) = match mode {
             Mode::Inference => {
-                let (graph, deployment) = passes::deploy(&part(model.graph(Form::Inference, input)?)?);
+                let (graph, deployment) = rewrite::deploy(&part(model.graph(Form::Inference, input)?)?);
                 let weights = weights.map(|weights| deployment.apply(weights)).transpose()?;
                 let weights = weights.unwrap_or_else(|| noise(&graph));
                 (graph, weights)

@@ -10,15 +10,15 @@ use files::printable;
 use serde_json::{Value as Json, json};
 
 use super::network::find_table;
+use super::outcome::{Report, Usage};
 use super::size::image_size;
 use super::threads::Threads;
-use super::{Report, Usage};
 use crate::bench::{Measurement, Mode, Profile, Settings, Share, measure};
-use crate::graph::{GraphError, Weights};
 use crate::identify::{Request, load};
-use crate::models::{Model, Size, preset};
 use crate::report::{Align, Table, bytes, number};
-use crate::runtime::RuntimeError;
+use engine::RuntimeError;
+use network::graph::{GraphError, Weights};
+use network::models::{Model, Size, preset};
 
 /// Arguments of `port bench`.
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
 use super::network::{NetworkOptions, Recognised};
-use super::{Report, Usage};
+use super::outcome::{Report, Usage};
 use crate::mapping::Rename;
 use crate::report::{Align, Table, bytes, count};
 

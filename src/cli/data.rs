@@ -8,10 +8,10 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
-use super::{Report, Usage};
-use crate::data::{DataSet, Defects, Effect, Error, Fault, Format, Loaded, Pictures, Ratio, Request};
-use crate::data::{Statistics, load, losses, names, split, store};
+use super::outcome::{Report, Usage};
 use report::{balance, defects_document, defects_text, statistics_document, statistics_text};
+use vision::data::{DataSet, Defects, Effect, Error, Fault, Format, Loaded, Pictures, Ratio, Request};
+use vision::data::{Statistics, load, losses, names, split, store};
 
 /// Arguments of `port data`.
 #[derive(Debug, Args)]

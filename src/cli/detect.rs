@@ -15,17 +15,18 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
 use super::network::find_table;
+use super::outcome::{Report, Usage};
 use super::pictures::pictures;
 use super::size::image_size;
 use super::threads::Threads;
-use super::{Report, Usage};
-use crate::annotations::Id;
-use crate::annotations::results::ResultEntry;
-use crate::detect::coco::{Annotations, decimal, image_ids, result_entry};
-use crate::detect::{Detection, Detector, Error, Labels, draw, read_image};
+use crate::detect::coco::{decimal, image_ids, result_entry};
+use crate::detect::{Annotations, Detection, Detector, Labels, draw};
 use crate::identify::{Loaded, Request, load};
-use crate::models::Size;
 use crate::report::{Align, Table, count};
+use network::models::Size;
+use vision::annotations::Id;
+use vision::annotations::results::ResultEntry;
+use vision::pictures::{Error, read_image};
 
 /// Arguments of `port detect`.
 #[derive(Debug, Args)]

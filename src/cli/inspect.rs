@@ -11,8 +11,8 @@ use files::Sha256;
 use regex::Regex;
 use serde_json::{Map, Value as Json, json};
 
-use super::Report;
 use super::network::inspected;
+use super::outcome::Report;
 use crate::report::{Align, Table, bytes, count, number};
 
 /// Arguments of `port inspect`.

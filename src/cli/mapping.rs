@@ -9,11 +9,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
 use super::network::find_table;
-use super::{Report, Usage};
+use super::outcome::{Report, Usage};
 use crate::identify::{expected_parameters, figures};
 use crate::mapping::{Move, Table as Mappings, TableFault, tables};
-use crate::models::{FAMILIES, Family, Model, family};
 use crate::report::{Align, Table};
+use network::models::{FAMILIES, Family, Model, family};
 
 /// Arguments of `port mapping`.
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod inspect;
 mod mapping;
 mod models;
 mod network;
+mod outcome;
 mod pictures;
 mod size;
 mod threads;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde_json::{Value as Json, json};
 
+use self::outcome::Usage;
 use crate::identify::LoadError;
 use crate::mapping::TableError;
 use crate::verify::VerifyError;
@@ -56,19 +58,6 @@ enum Command {
     /// List, check or show the tables that relate the tensor names of other code bases to the networks'
     Mapping(mapping::Mapping),
 }
-
-/// What a command has to say, in both forms.
-struct Report {
-    text: String,
-    json: Json,
-    /// The answer, for a command that was asked something; true for one that was told to do something.
-    answer: bool,
-}
-
-/// Arguments that cannot be carried out.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
 
 const DONE: u8 = 0;
 const ANSWER_IS_NO: u8 = 1;
@@ -143,6 +132,9 @@ fn classified(error: &anyhow::Error) -> (&'static str, Option<String>, u8) {
     if let Some(error) = error.downcast_ref::<converters::Error>() {
         return (error.class().name(), shown(error.file()), BAD_INPUT);
     }
+    if let Some(error) = error.downcast_ref::<vision::pictures::Error>() {
+        return (error.class(), shown(error.file()), BAD_INPUT);
+    }
     if let Some(error) = error.downcast_ref::<files::Error>() {
         return ("io", shown(error.file()), BAD_INPUT);
     }
@@ -150,11 +142,11 @@ fn classified(error: &anyhow::Error) -> (&'static str, Option<String>, u8) {
         let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
         return (error.class(), error.file().and_then(shown), code);
     }
-    if let Some(error) = error.downcast_ref::<crate::eval::Error>() {
+    if let Some(error) = error.downcast_ref::<vision::eval::Error>() {
         let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
         return (error.class(), error.file().and_then(shown), code);
     }
-    if let Some(error) = error.downcast_ref::<crate::data::Error>() {
+    if let Some(error) = error.downcast_ref::<vision::data::Error>() {
         let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
         return (error.class(), error.file().and_then(shown), code);
     }

@@ -6,14 +6,14 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::outcome::{Report, Usage};
 use super::size::image_size;
-use super::{Report, Usage};
 use crate::detect::Placement;
-use crate::graph::cost::{Cost, costs};
-use crate::graph::passes::deploy;
-use crate::graph::{Graph, GraphError, Module, Node};
-use crate::models::{FAMILIES, Family, Form, Model, Preset, Size};
 use crate::report::{Align, Table, count, number};
+use network::graph::cost::{Cost, costs};
+use network::graph::rewrite::deploy;
+use network::graph::{Graph, GraphError, Module, Node};
+use network::models::{FAMILIES, Family, Form, Model, Preset, Size};
 
 /// Arguments of `port models`.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use clap::Args;
 use converters::{Checkpoint, Note, Value};
 use serde_json::{Value as Json, json};
 
-use super::Usage;
+use super::outcome::Usage;
 use crate::identify::{Identified, IdentifyError, LoadError, Request, identify};
 use crate::mapping::{Problem, Table, tables};
 

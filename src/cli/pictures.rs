@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::Usage;
-use crate::detect::{EXTENSIONS, Error};
+use super::outcome::Usage;
+use vision::pictures::{EXTENSIONS, Error};
 
 /// The pictures at `paths`, in their order; those of a folder (not of folders in it) sorted by name.
 ///

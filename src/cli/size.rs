@@ -1,6 +1,6 @@
 //! Sizes of pictures as arguments.
 
-use crate::models::Size;
+use network::models::Size;
 
 /// Larger sides than this are mistakes.
 const LARGEST_SIDE: usize = 8192;

@@ -1,8 +1,9 @@
 //! The output of a network into boxes and scores: in f32 as upstream does, in f64 to measure its rounding.
 
 use super::Error;
-use crate::models::{Head, Scores, Sides, Size};
-use crate::runtime::Element;
+use network::element::Element;
+use network::models::{Head, Scores, Sides, Size};
+use vision::boxes::clipped;
 
 /// What an output says about each point, in the order of the points.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +52,7 @@ pub fn decode<T: Element>(output: &[T], head: &Head, size: Size, picture: Size) 
         distances: Vec::with_capacity(points),
         boxes: Vec::with_capacity(points),
     };
+    let border = [picture.width, picture.height].map(|side| T::of(side as f64));
     for (values, [x, y, stride]) in output.chunks_exact(row).zip(priors(head, size)) {
         let (scores, sides) = values.split_at(head.score_columns());
         match head.scores {
@@ -60,7 +62,7 @@ pub fn decode<T: Element>(output: &[T], head: &Head, size: Size, picture: Size) 
         let distances = side_distances(sides, head.sides, stride);
         decoded.distances.push(distances);
         let corners = around(x, y, distances);
-        decoded.boxes.push(if head.clip { clamp(corners, picture) } else { corners });
+        decoded.boxes.push(if head.clip { clipped(corners, border) } else { corners });
     }
     Ok(decoded)
 }
@@ -95,22 +97,6 @@ fn expectation<T: Element>(logits: &[T]) -> T {
 
 fn around<T: Element>(x: T, y: T, [left, top, right, bottom]: [T; 4]) -> [T; 4] {
     [x - left, y - top, x + right, y + bottom]
-}
-
-fn clamp<T: Element>([left, top, right, bottom]: [T; 4], size: Size) -> [T; 4] {
-    let across = |value| clamp_to(value, T::of(size.width as f64));
-    let down = |value| clamp_to(value, T::of(size.height as f64));
-    [across(left), down(top), across(right), down(bottom)]
-}
-
-/// Not-a-number stays what it is: [`select`](super::select) leaves it out.
-fn clamp_to<T: Element>(value: T, largest: T) -> T {
-    let zero = T::of(0.0);
-    match value {
-        value if value < zero => zero,
-        value if value > largest => largest,
-        value => value,
-    }
 }
 
 #[cfg(test)]

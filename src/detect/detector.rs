@@ -8,10 +8,10 @@ use rayon::prelude::*;
 
 use super::preprocess::size_of;
 use super::{Detection, Error, Placement, decode, detections, preprocess};
-use crate::graph::passes::{Deployment, deploy};
-use crate::graph::{Graph, Weights};
-use crate::models::{DetectorFacts, Form, Model, Resize};
-use crate::runtime::{Plans, RuntimeError};
+use engine::{Plans, RuntimeError};
+use network::graph::rewrite::{Deployment, deploy};
+use network::graph::{Graph, Weights};
+use network::models::{DetectorFacts, Form, Model, Resize};
 
 /// A detector that is ready to run, on one picture or on several at a time.
 #[derive(Debug)]

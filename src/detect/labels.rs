@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::Error;
-use super::coco::{Annotations, read_text};
-use crate::annotations::Id;
+use super::annotations::{Annotations, read_text};
+use vision::annotations::Id;
 
 /// COCO's 80 classes: id among the 91 categories of the paper, name.
 const COCO: &str = include_str!("names/coco.txt");

@@ -1,7 +1,8 @@
 //! Choosing detections: candidates above a score, overlaps of a class suppressed, the best of all.
 
 use super::{Decoded, Placement};
-use crate::models::{ClassShift, Frame, Selection};
+use network::models::{ClassShift, Frame, Selection};
+use vision::boxes::{corner_area, corner_overlap};
 
 /// A detected object.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -116,18 +117,12 @@ struct Shifted {
 impl Shifted {
     fn new(candidate: &Detection, shift: f32) -> Shifted {
         let corners = candidate.corners.map(|corner| corner + candidate.class as f32 * shift);
-        let [left, top, right, bottom] = corners;
-        Shifted { corners, area: (right - left) * (bottom - top) }
+        Shifted { corners, area: corner_area(corners) }
     }
 
     /// Whether the intersection over union is more than `threshold`; two empty boxes (0 / 0) do not overlap.
     fn overlaps(&self, other: &Shifted, threshold: f64) -> bool {
-        let [left, top, right, bottom] = self.corners;
-        let [other_left, other_top, other_right, other_bottom] = other.corners;
-        let width = (right.min(other_right) - left.max(other_left)).max(0.0);
-        let height = (bottom.min(other_bottom) - top.max(other_top)).max(0.0);
-        let intersection = width * height;
-        f64::from(intersection / (self.area + other.area - intersection)) > threshold
+        f64::from(corner_overlap(self.corners, other.corners, [self.area, other.area])) > threshold
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where a picture lies in the input of a network, and boxes of the input on the picture.
 
-use crate::models::{Preprocessing, Resize, Size};
+use network::models::{Preprocessing, Resize, Size};
+use vision::boxes::clipped;
 
 /// Where a picture lies in the input.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,13 +40,11 @@ impl Placement {
     /// A box of the input (left, top, right, bottom) as one of the picture, clipped to it.
     pub fn back(&self, corners: [f32; 4]) -> [f32; 4] {
         let ([across, down], [left_edge, top_edge]) = (self.scale, self.shift);
-        let unscale = |position: f32, scale: f64, shift: f64, length: usize| {
-            ((f64::from(position) - shift) / scale).clamp(0.0, length as f64) as f32
-        };
-        let x = |position| unscale(position, across, left_edge, self.picture.width);
-        let y = |position| unscale(position, down, top_edge, self.picture.height);
+        let x = |position| (f64::from(position) - left_edge) / across;
+        let y = |position| (f64::from(position) - top_edge) / down;
         let [left, top, right, bottom] = corners;
-        [x(left), y(top), x(right), y(bottom)]
+        let border = [self.picture.width as f64, self.picture.height as f64];
+        clipped([x(left), y(top), x(right), y(bottom)], border).map(|position| position as f32)
     }
 }
 
@@ -101,8 +100,8 @@ fn fit(picture: Size, limit: Size, multiple: usize) -> Placement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::Network;
-    use crate::models::nanodet_plus::NanoDetPlus;
+    use network::models::Network;
+    use network::models::nanodet_plus::NanoDetPlus;
 
     fn place(resize: Resize, limit: Size, picture: Size) -> Placement {
         let facts = NanoDetPlus::M.facts(limit).preprocessing;

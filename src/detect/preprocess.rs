@@ -3,8 +3,8 @@
 use image::{Rgb, RgbImage};
 
 use super::Placement;
-use super::resize::resize;
-use crate::models::{ChannelOrder, Preprocessing, Resize, Size};
+use network::models::{ChannelOrder, Preprocessing, Resize, Size};
+use vision::pictures::{PictureSize, resize};
 
 /// The input for a picture, which [`Placement::new`] gives a place: three planes of values, row by row, in the network's order of channels.
 pub fn preprocess(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
@@ -12,7 +12,7 @@ pub fn preprocess(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
     match facts.resize {
         Resize::Stretch => normalise(&resample(picture, placement.scale, placement.input), facts),
         Resize::Letterbox { border, .. } => {
-            let scaled = resize(picture, placement.scaled);
+            let scaled = resize(picture, in_pictures(placement.scaled));
             let Size { width, height } = placement.input;
             let mut whole = RgbImage::from_pixel(width as u32, height as u32, Rgb([border; 3]));
             let [left, top] = placement.offset.map(|offset| offset as i64);
@@ -20,7 +20,7 @@ pub fn preprocess(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
             normalise(&whole, facts)
         }
         Resize::Fit { .. } => {
-            let scaled = resize(picture, placement.scaled);
+            let scaled = resize(picture, in_pictures(placement.scaled));
             with_zeros(&normalise(&scaled, facts), placement.scaled, placement.input)
         }
     }
@@ -42,6 +42,10 @@ fn with_zeros(planes: &[f32], from: Size, to: Size) -> Vec<f32> {
 /// The width and height of a picture.
 pub(super) fn size_of(picture: &RgbImage) -> Size {
     Size { width: picture.width() as usize, height: picture.height() as usize }
+}
+
+fn in_pictures(size: Size) -> PictureSize {
+    PictureSize { width: size.width as u32, height: size.height as u32 }
 }
 
 /// The picture stretched by `scale` across and down, on black of the given size, rounded to bytes.
@@ -128,8 +132,8 @@ pub fn normalise(picture: &RgbImage, facts: &Preprocessing) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::Network;
-    use crate::models::nanodet_plus::NanoDetPlus;
+    use network::models::Network;
+    use network::models::nanodet_plus::NanoDetPlus;
 
     fn stretched(picture: &RgbImage, size: Size) -> RgbImage {
         let facts = NanoDetPlus::M.facts(size).preprocessing;

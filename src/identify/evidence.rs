@@ -1,7 +1,7 @@
 //! Shapes that a network may be recognised by.
 
 use crate::mapping::{Table, Weights};
-use crate::models::Shapes;
+use network::models::Shapes;
 
 /// No network has more channels, classes or bins; a file that says so would only make us build large things.
 const MAX_SIZE: usize = 1 << 16;

@@ -7,9 +7,9 @@ use files::printable;
 
 use super::error::IdentifyError;
 use super::search::{Request, identify};
-use crate::graph::{Array, Weights};
 use crate::mapping::{MappingError, OperationError, Problem};
-use crate::models::Model;
+use network::graph::{Array, Weights};
+use network::models::Model;
 
 /// A network and the values of its parameters.
 #[derive(Debug)]

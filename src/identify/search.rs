@@ -4,9 +4,9 @@ use converters::{Dtype, Tensor};
 
 use super::error::IdentifyError;
 use super::evidence::shapes;
-use crate::graph::{GraphError, Parameter, Role};
 use crate::mapping::{Expected, Mapping, MappingError, Table, Variables, Weights, tables};
-use crate::models::{FAMILIES, Family, Form, Model};
+use network::graph::{GraphError, Parameter, Role};
+use network::models::{FAMILIES, Family, Form, Model};
 
 /// What the user already knows about a file.
 #[derive(Debug, Clone, Copy, Default)]

@@ -4,29 +4,17 @@
 
 use std::collections::HashMap;
 
-use converters::{Dtype, Note, Tensor};
+use converters::{Note, Tensor};
 
 use super::array::Form;
+use super::expected::Expected;
 use super::expression::Variables;
 use super::operation::Operation;
 use super::plan::Plan;
 use super::problem::{MappingError, Unexplained};
-use super::root::Weights;
 use super::rule::{Bundle, Side, convert};
-use super::table::{DefaultRule, Filling, Table, Taken};
-
-/// A parameter or buffer that a network has.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Expected {
-    /// Its canonical name.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// The type that upstream keeps it in. Files may have another.
-    pub dtype: Dtype,
-    /// Its values, where the network states them: a constant rather than a weight.
-    pub constant: Option<Vec<f64>>,
-}
+use super::table::{Table, Taken};
+use super::weights::Weights;
 
 /// How the weights of a file become the parameters of a network: planned and without fault.
 #[derive(Debug)]
@@ -139,7 +127,7 @@ impl Table {
         let mut forms = Vec::new();
         for (bundle, members) in &gathered.bundles {
             let Some(rule) = self.rules.get(bundle.rule) else { continue };
-            let arrays = forms_of(weights, members);
+            let arrays = weights.forms(members);
             if let Ok(converted) = rule.convert(Side::Foreign, arrays, &Variables::new()) {
                 forms.extend(bundle.canonical.iter().cloned().zip(converted));
             }
@@ -165,34 +153,10 @@ impl Table {
     }
 }
 
-pub(super) fn forms_of(weights: &Weights<'_>, members: &[usize]) -> Vec<Form> {
-    let tensors = members.iter().filter_map(|index| weights.tensors.get(*index));
-    tensors.map(|(_, tensor)| Form::of(tensor)).collect()
-}
-
-/// Nothing larger is made up: defaults are for counters and constants.
-const MAX_DEFAULT: usize = 1 << 20;
-
-impl DefaultRule {
-    /// An absent parameter, when there are as many values as it has elements and the type holds them.
-    pub(super) fn tensor(&self, parameter: &Expected) -> Option<Tensor> {
-        let mut sizes = parameter.shape.iter();
-        let count = sizes.try_fold(1_usize, |count, size| count.checked_mul(*size))?;
-        if count > MAX_DEFAULT {
-            return None;
-        }
-        let values = match &self.value {
-            Filling::Zeros => vec![0.0; count],
-            Filling::Ones => vec![1.0; count],
-            Filling::Values(values) => values.clone(),
-            Filling::Model => parameter.constant.clone()?,
-        };
-        Tensor::from_values(&parameter.name, self.dtype, &parameter.shape, &values).ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use converters::Dtype;
+
     use super::*;
     use crate::mapping::{Problem, sample};
 

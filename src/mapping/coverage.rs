@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::apply::{Expected, Move};
+use super::apply::Move;
 use super::array::Form;
+use super::expected::Expected;
 use super::expression::Variables;
 use super::gather::{Gathered, Loose, gather};
 use super::problem::{MappingError, Problem, Unexplained};

@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use converters::Tensor;
 
-use super::apply::{Expected, forms_of};
 use super::array::Form;
+use super::expected::Expected;
 use super::expression::Variables;
 use super::gather::{Gathered, Loose};
 use super::problem::Problem;
-use super::root::Weights;
 use super::rule::{Bundle, Side};
 use super::table::{DefaultRule, Table};
+use super::weights::Weights;
 
 /// What was compared so far, and every fault that was found.
 pub(super) struct Plan<'a> {
@@ -39,7 +39,7 @@ impl<'a> Plan<'a> {
     /// Plans one use of a rule.
     pub(super) fn convert(&mut self, bundle: &Bundle, members: &[usize]) {
         let Some(rule) = self.table.rules.get(bundle.rule) else { return };
-        let forms = forms_of(self.weights, members);
+        let forms = self.weights.forms(members);
         let first = members.first().and_then(|index| self.weights.tensors.get(*index));
         let foreign = first.map(|(_, tensor)| tensor.name().to_owned()).unwrap_or_default();
         let shape = forms.first().map(|form| form.shape.clone()).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The names that may have been meant, added to what cannot be explained.
 
-use super::apply::Expected;
+use super::expected::Expected;
 use super::nearest::nearest;
 use super::problem::{Problem, Unexplained};
 use super::table::Table;

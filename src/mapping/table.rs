@@ -4,16 +4,9 @@
 //! table one-to-one, so a rule is used for a name only if the way back ends at the same name: whatever a table
 //! says, no two names of one side ever meet on the other.
 
-use std::borrow::Cow;
-use std::io::Read;
-use std::path::Path;
-
-use super::document;
-use super::fault::{TableError, TableFault};
 use super::pattern::Pattern;
 use super::root::Root;
 use super::rule::{Bundle, Rule, Side};
-use super::{proof, shipped};
 
 /// Names and forms of one dialect, and where they lie in its files.
 #[derive(Debug, Clone)]
@@ -128,59 +121,7 @@ impl PartialEq for DropRule {
     }
 }
 
-/// The text of a file, as far as a table may be long and one byte more. Devices have no end and pipes wait.
-fn read_file(path: &Path) -> std::io::Result<String> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("this is no regular file"));
-    }
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(document::MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
-}
-
 impl Table {
-    /// Reads a table and proves what can be proved of it without a network. `origin` is what messages call it.
-    ///
-    /// # Errors
-    /// When the text is no table, or the table is not one-to-one.
-    pub fn parse(text: &str, origin: &str) -> Result<Table, TableError> {
-        let fail = |fault: TableFault| TableError { origin: origin.to_owned(), fault };
-        let table = document::read(text, origin).map_err(fail)?;
-        proof::prove(&table).map_err(fail)?;
-        Ok(table)
-    }
-
-    /// The table of a file.
-    ///
-    /// # Errors
-    /// When the file cannot be read, and as [`Table::parse`].
-    pub fn open(path: &Path) -> Result<Table, TableError> {
-        let origin = path.display().to_string();
-        let fail = |fault: TableFault| TableError { origin: origin.clone(), fault };
-        let text = read_file(path).map_err(|error| fail(error.into()))?;
-        if text.len() > document::MAX_BYTES {
-            return Err(fail(TableFault::TooLarge { what: "bytes", limit: document::MAX_BYTES }));
-        }
-        Table::parse(&text, &origin)
-    }
-
-    /// The shipped table of this name, `family/dialect`.
-    pub fn shipped(name: &str) -> Option<&'static Table> {
-        shipped::tables().iter().find(|table| table.name() == name)
-    }
-
-    /// The table of this name or in this file, and `None` when there is neither.
-    ///
-    /// # Errors
-    /// When the file is no table.
-    pub fn find(name: &str) -> Result<Option<Cow<'static, Table>>, TableError> {
-        if let Some(table) = Table::shipped(name) {
-            return Ok(Some(Cow::Borrowed(table)));
-        }
-        let path = Path::new(name);
-        path.exists().then(|| Table::open(path).map(Cow::Owned)).transpose()
-    }
-
     /// `family/dialect`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.family, self.dialect)

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::difference::Difference;
-use crate::graph::Array;
+use network::graph::Array;
 
 /// What would make a recorded input equal to ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@
 mod decoded;
 mod diagnosis;
 mod difference;
+mod error;
 mod input;
 mod layers;
 mod local;
@@ -20,8 +21,9 @@ mod weights;
 
 pub use diagnosis::{Cause, diagnose};
 pub use difference::Difference;
+pub use error::VerifyError;
 pub use input::{InputCause, compare_input};
 pub use layers::{Layer, Tolerance, Verdict, compare_layers};
 pub use network::Network;
-pub use recording::{Recording, VerifyError};
+pub use recording::Recording;
 pub use weights::{WeightDifference, compare_weights};

@@ -1,7 +1,7 @@
 //! Two sets of weights for one network.
 
 use super::difference::Difference;
-use crate::graph::{Graph, GraphError, Role, Weights};
+use network::graph::{Graph, GraphError, Role, Weights};
 
 /// A parameter in which two sets of weights differ.
 #[derive(Debug, Clone)]

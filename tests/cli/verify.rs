@@ -1,7 +1,7 @@
 //! `port verify`.
 
-use port::graph::{Array, Weights};
-use port::models::{Form, preset};
+use network::graph::{Array, Weights};
+use network::models::{Form, preset};
 
 use crate::support::{synthetic_weights, write_safetensors};
 use crate::{Sandbox, repository};

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use converters::{Dtype, Tensor};
+use network::models::gold_yolo::{Block, FAMILY, GoldYolo, Head};
+use network::models::{Form, Model, Shapes};
 use port::identify::{IdentifyError, Request, expected_parameters, figures, identify, load};
 use port::mapping::Table;
-use port::models::gold_yolo::{Block, FAMILY, GoldYolo, Head};
-use port::models::{Form, Model, Shapes};
 
 use super::layers::{share, wide};
 use super::support::{gold_yolo_tiny, input, json, reference, taps};
 use super::{decoded, graph, network, networks};
-use port::graph::passes::deploy;
+use network::graph::rewrite::deploy;
 
 /// Name, type, shape and bytes, sorted by name.
 fn content<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
@@ -60,7 +60,7 @@ fn a_whole_module_computes_the_original_outputs() {
     let recording = converters::open(folder.join("gold_yolo-tiny_module_output.safetensors")).unwrap();
     let loaded = load(&folder.join("gold_yolo-tiny_module.pt"), Request::default()).unwrap();
     let input = input(&recording);
-    let size = [input.dims()[2], input.dims()[3]];
+    let size = [input.shape[2], input.shape[3]];
     let graph = graph(&gold_yolo_tiny(), Form::Inference, size);
     let (deployed, deployment) = deploy(&graph);
     let folded = deployment.apply(&loaded.weights).unwrap();

@@ -1,10 +1,10 @@
 //! The deploy form: parameters, operations, results.
 
-use port::graph::cost::costs;
-use port::graph::passes::deploy;
-use port::graph::{Graph, Parameter, Role, Weights};
-use port::models::Form;
-use port::models::gold_yolo::Block;
+use network::graph::cost::costs;
+use network::graph::rewrite::deploy;
+use network::graph::{Graph, Parameter, Role, Weights};
+use network::models::Form;
+use network::models::gold_yolo::Block;
 use serde_json::Value as Json;
 
 use super::support::{input, json, reference, synthetic_weights, taps};
@@ -100,7 +100,7 @@ fn the_deploy_form_computes_the_same() {
         let (true, Some(file)) = (report.is_file(), file) else { continue };
         let report = json(&report);
         let input = input(&converters::open(file).unwrap());
-        let size = [input.dims()[2], input.dims()[3]];
+        let size = [input.shape[2], input.shape[3]];
         let graph = graph(&network, Form::Inference, size);
         let weights = synthetic_weights(&graph);
         let (deployed, deployment) = deploy(&graph);

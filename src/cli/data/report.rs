@@ -5,8 +5,8 @@ use std::fmt::Write;
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use crate::data::{Defects, Effect, Loaded, SizeCounts, Statistics};
 use crate::report::{Align, Table, count};
+use vision::data::{Defects, Effect, Loaded, SizeCounts, Statistics};
 
 /// A data set's numbers for people.
 pub(super) fn statistics_text(statistics: &Statistics) -> Result<String> {

@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 use files::printable;
 use serde::{Deserialize, Serialize};
 
-use crate::annotations::Id;
-use crate::cli::Usage;
+use crate::cli::outcome::Usage;
 use crate::detect::Labels;
+use vision::annotations::Id;
 
 /// A category of the ground truth.
 #[derive(Debug, Clone)]

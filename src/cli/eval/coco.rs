@@ -6,16 +6,17 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::outcome::CocoOutcome;
 use super::provenance::{Hashed, Provenance, settings_sha256, tool};
 use super::replay::Recorded;
 use super::source::{Detected, DetectorArguments, Source, results as records};
 use super::tables;
-use crate::annotations::Id;
-use crate::cli::{Report, Usage};
-use crate::eval::coco::{
+use crate::cli::outcome::{Report, Usage};
+use vision::annotations::Id;
+use vision::eval::coco::{
     Evaluation, STATS, Settings, chosen_images, evaluate, iou_thresholds, recall_thresholds,
 };
-use crate::eval::{Rules, read_annotations, read_file};
+use vision::eval::{Rules, read_annotations, read_file};
 
 /// Arguments of `port eval coco`.
 #[derive(Debug, Args)]
@@ -70,13 +71,6 @@ struct Plan {
     settings: Settings,
     /// Where the detections are kept.
     keep: Option<PathBuf>,
-}
-
-/// What was found.
-pub(super) struct Outcome {
-    pub(super) evaluation: Evaluation,
-    pub(super) provenance: Provenance<Settings>,
-    pub(super) images: usize,
 }
 
 fn limits(text: &str) -> Result<[usize; 3], String> {
@@ -140,7 +134,7 @@ impl Plan {
         Ok(Plan { annotations: annotations.file, source: recorded.source()?, settings, keep: None })
     }
 
-    fn run(&self) -> Result<Outcome> {
+    fn run(&self) -> Result<CocoOutcome> {
         let Plan { annotations: file, source, settings, keep } = self;
         let text = read_file(file)?;
         let annotations = Hashed::new(file, &text);
@@ -159,18 +153,18 @@ impl Plan {
         let (settings, image_set) = (settings.clone(), None);
         let provenance =
             Provenance { tool: tool(), annotations, image_set, results, detector, settings, settings_sha256 };
-        Ok(Outcome { evaluation, provenance, images })
+        Ok(CocoOutcome { evaluation, provenance, images })
     }
 }
 
-impl Outcome {
+impl CocoOutcome {
     fn report(&self) -> Result<Report> {
         Ok(Report { text: tables::text(self)?, json: self.document()?, answer: true })
     }
 
     /// Everything, for scripts; -1 stands for nothing to measure, as in pycocotools.
     fn document(&self) -> Result<Json> {
-        let Outcome { evaluation, provenance, .. } = self;
+        let CocoOutcome { evaluation, provenance, .. } = self;
         let warnings = evaluation
             .warnings
             .iter()
@@ -186,7 +180,7 @@ impl Outcome {
 }
 
 fn per_class(evaluation: &Evaluation) -> Json {
-    let class = |class: &crate::eval::coco::ClassCurves| {
+    let class = |class: &vision::eval::coco::ClassCurves| {
         let row = class.row();
         let [ap_small, ap_medium, ap_large] = row.ap_by_size;
         let [ar_small, ar_medium, ar_large] = row.ar_by_size;
@@ -212,7 +206,7 @@ fn per_class(evaluation: &Evaluation) -> Json {
 /// For all areas and the largest limit: precision and scores at every recall, the largest recall, by overlap.
 fn curves(evaluation: &Evaluation) -> Json {
     let ious = iou_thresholds();
-    let class = |class: &crate::eval::coco::ClassCurves| {
+    let class = |class: &vision::eval::coco::ClassCurves| {
         let all = 0..ious.len();
         json!({
             "category_id": class.id.as_ref().map(Id::json),

@@ -3,6 +3,9 @@
 mod classes;
 mod coco;
 mod detector;
+mod measure;
+mod options;
+mod outcome;
 mod pictures;
 mod provenance;
 mod replay;
@@ -14,7 +17,7 @@ mod voc_tables;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use super::Report;
+use crate::cli::outcome::Report;
 
 /// Arguments of `port eval`.
 #[derive(Debug, Args)]

@@ -10,11 +10,12 @@ use image::RgbImage;
 
 use super::classes::Class;
 use super::provenance::listed;
-use crate::annotations::Id;
 use crate::cli::detect::progress_bar;
 use crate::detect::coco::decimal;
-use crate::detect::{self, Detector, EXTENSIONS, decode_image};
-use crate::eval::{Detection, Detections, read_file};
+use crate::detect::{self, Detector};
+use vision::annotations::Id;
+use vision::eval::{Detection, Detections, read_file};
+use vision::pictures::{EXTENSIONS, decode_image};
 
 /// A picture to look at.
 pub(super) struct Picture {

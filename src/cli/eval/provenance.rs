@@ -6,9 +6,9 @@ use files::{Sha256, sha256};
 use serde::{Deserialize, Serialize};
 
 use super::classes::Matching;
-use super::detector::DetectorOptions;
-use crate::annotations::Id;
-use crate::eval::{Error, read_file};
+use super::options::DetectorOptions;
+use vision::annotations::Id;
+use vision::eval::{Error, read_file};
 
 /// Inputs, settings and tool of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

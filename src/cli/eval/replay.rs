@@ -11,9 +11,9 @@ use serde_json::{Value as Json, json};
 use super::detector::Job;
 use super::provenance::Provenance;
 use super::source::Source;
-use crate::cli::Report;
-use crate::eval::read_file;
+use crate::cli::outcome::Report;
 use crate::report::{Align, Table};
+use vision::eval::read_file;
 
 /// What an earlier run printed, its settings of type `S`.
 pub(super) struct Recorded<S> {

@@ -6,13 +6,14 @@ use anyhow::Result;
 use clap::Args;
 
 use super::classes::{Categories, Category};
-use super::detector::{DetectorOptions, Job};
+use super::detector::Job;
+use super::options::DetectorOptions;
 use super::pictures::{Picture, named};
 use super::provenance::{DetectorRun, Hashed};
-use crate::annotations::results::ResultEntry;
-use crate::cli::Usage;
-use crate::eval::coco::{Settings, chosen_images};
-use crate::eval::{Detection, Detections, GroundTruth, read_file, read_results};
+use crate::cli::outcome::Usage;
+use vision::annotations::results::ResultEntry;
+use vision::eval::coco::{Settings, chosen_images};
+use vision::eval::{Detection, Detections, GroundTruth, read_file, read_results};
 
 /// Arguments that name a detector.
 #[derive(Debug, Args)]

@@ -6,13 +6,13 @@ use anyhow::Result;
 use files::printable;
 
 use super::classes::Matching;
-use super::coco::Outcome;
+use super::outcome::CocoOutcome;
 use super::provenance::{DetectorRun, Hashed};
-use crate::eval::coco::{ClassCurves, Evaluation, STATS};
 use crate::report::{Align, Table, count};
+use vision::eval::coco::{ClassCurves, Evaluation, STATS};
 
-pub(super) fn text(outcome: &Outcome) -> Result<String> {
-    let Outcome { evaluation, provenance, images } = outcome;
+pub(super) fn text(outcome: &CocoOutcome) -> Result<String> {
+    let CocoOutcome { evaluation, provenance, images } = outcome;
     let mut text = String::new();
     let objects: usize =
         evaluation.classes.iter().map(|class| class.objects.iter().take(1).sum::<usize>()).sum();

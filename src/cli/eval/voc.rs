@@ -3,20 +3,21 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use clap::Args;
 
 use super::classes::{Categories, Category};
+use super::measure::{Measure, Year};
+use super::outcome::VocOutcome;
 use super::pictures::{Picture, of_stem};
 use super::provenance::{DetectorRun, Hashed, Provenance, settings_sha256, tool};
 use super::replay::Recorded;
 use super::source::{Detected, DetectorArguments, Source};
 use super::voc_tables;
-use crate::annotations::Id;
 use crate::cli::detect::share;
-use crate::cli::{Report, Usage};
-use crate::eval::voc::{ClassResult, DevkitTruth, Scene, Settings, add_results, evaluate, read_ground_truth};
-use crate::eval::{Detections, Rules, Warning, coco, read_annotations, read_file};
+use crate::cli::outcome::{Report, Usage};
+use vision::annotations::Id;
+use vision::eval::voc::{DevkitTruth, Scene, Settings, add_results, evaluate, read_ground_truth};
+use vision::eval::{Detections, Rules, Warning, coco, read_annotations, read_file};
 
 /// Arguments of `port eval voc`.
 #[derive(Debug, Args)]
@@ -55,25 +56,6 @@ pub(super) struct Voc {
     pub(super) json: bool,
 }
 
-/// Which of VOC's metrics.
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum, Serialize, Deserialize)]
-pub(super) enum Year {
-    #[value(name = "07")]
-    #[serde(rename = "07")]
-    Seven,
-    #[value(name = "10")]
-    #[serde(rename = "10")]
-    Ten,
-}
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct Measure {
-    pub(super) metric: Year,
-    #[serde(flatten)]
-    pub(super) settings: Settings,
-}
-
 /// What is to be evaluated.
 struct Plan {
     annotations: PathBuf,
@@ -90,13 +72,6 @@ struct Input {
     image_set: Option<Hashed>,
     results: Option<Hashed>,
     detector: Option<DetectorRun>,
-}
-
-/// What was found.
-pub(super) struct Outcome {
-    pub(super) classes: Vec<ClassResult>,
-    pub(super) warnings: Vec<Warning>,
-    pub(super) provenance: Provenance<Measure>,
 }
 
 impl Voc {
@@ -133,14 +108,14 @@ impl Plan {
         Ok(Plan { annotations: annotations.file, image_set, source: recorded.source()?, measure: settings })
     }
 
-    fn run(&self) -> Result<Outcome> {
+    fn run(&self) -> Result<VocOutcome> {
         let Input { scene, warnings, annotations, image_set, results, detector } =
             if self.annotations.is_dir() { self.devkit()? } else { self.coco()? };
         let settings = self.measure;
         let settings_sha256 = settings_sha256(&settings)?;
         let provenance =
             Provenance { tool: tool(), annotations, image_set, results, detector, settings, settings_sha256 };
-        Ok(Outcome { classes: evaluate(&scene, &settings.settings), warnings, provenance })
+        Ok(VocOutcome { classes: evaluate(&scene, &settings.settings), warnings, provenance })
     }
 
     fn devkit(&self) -> Result<Input> {

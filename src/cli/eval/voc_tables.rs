@@ -5,10 +5,11 @@ use std::fmt::Write;
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
+use super::measure::Year;
+use super::outcome::VocOutcome;
 use super::tables;
-use super::voc::{Outcome, Year};
-use crate::eval::voc::{ClassResult, mean_average_precision};
 use crate::report::{Align, Table, count};
+use vision::eval::voc::{ClassResult, mean_average_precision};
 
 impl Year {
     fn of(self, result: &ClassResult) -> Option<f64> {
@@ -20,8 +21,8 @@ impl Year {
 }
 
 /// The mean and the classes.
-pub(super) fn text(outcome: &Outcome) -> Result<String> {
-    let Outcome { classes, warnings, provenance } = outcome;
+pub(super) fn text(outcome: &VocOutcome) -> Result<String> {
+    let VocOutcome { classes, warnings, provenance } = outcome;
     let measure = provenance.settings;
     let mut text = String::new();
     if let Some(run) = &provenance.detector {
@@ -62,8 +63,8 @@ fn measured(value: Option<f64>) -> String {
 }
 
 /// Everything, in both metrics.
-pub(super) fn document(outcome: &Outcome) -> Result<Json> {
-    let Outcome { classes, warnings, provenance } = outcome;
+pub(super) fn document(outcome: &VocOutcome) -> Result<Json> {
+    let VocOutcome { classes, warnings, provenance } = outcome;
     let mean = |of: &dyn Fn(&ClassResult) -> Option<f64>| mean_average_precision(classes.iter().map(of));
     let warnings = warnings.iter().map(|one| json!({ "kind": one.kind(), "message": one.to_string() }));
     Ok(json!({

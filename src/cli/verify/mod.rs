@@ -12,17 +12,18 @@ use serde_json::json;
 
 use self::findings::{Findings, first_diverging};
 use super::network::find_table;
+use super::outcome::{Report, Usage};
 use super::size::image_size;
-use super::{Report, Usage};
-use crate::detect::{Placement, preprocess, read_image};
-use crate::graph::Array;
+use crate::detect::{Placement, preprocess};
 use crate::identify::{Loaded, Request, load, load_from};
-use crate::models::{Form, Size};
 use crate::report::{count, number};
 use crate::verify::{
     Cause, Layer, Network, Recording, WeightDifference, compare_input, compare_layers, compare_weights,
     diagnose,
 };
+use network::graph::Array;
+use network::models::{Form, Size};
+use vision::pictures::read_image;
 
 /// Arguments of `port verify`.
 #[derive(Debug, Args)]
@@ -137,7 +138,7 @@ impl Verify {
         Ok(Findings {
             weights: None,
             input: picture.map(|picture| compare_input(&picture, recording.input())),
-            cause: cause(&network, &recording, &layers, &[])?,
+            cause: cause(&network, &recording, &layers, &[]),
             unknown: recording.unknown(network.graph()),
             alone: Vec::new(),
             layers,
@@ -156,7 +157,7 @@ impl Verify {
         let layers = compare_layers(&network, &recording)?;
         let weights = compare_weights(network.graph(), &ours.weights, &theirs.weights)?;
         Ok(Findings {
-            cause: cause(&network, &recording, &layers, &weights)?,
+            cause: cause(&network, &recording, &layers, &weights),
             weights: Some(weights),
             input: None,
             unknown: Vec::new(),
@@ -209,9 +210,8 @@ fn cause(
     recording: &Recording,
     layers: &[Layer],
     changed: &[WeightDifference],
-) -> Result<Option<Cause>> {
-    let first = first_diverging(layers);
-    Ok(first.map(|layer| diagnose(network, recording, layer, changed)).transpose()?.flatten())
+) -> Option<Cause> {
+    diagnose(network, recording, first_diverging(layers)?, changed)
 }
 
 /// Parameters that only one of two checkpoints has: those of the auxiliary branch.

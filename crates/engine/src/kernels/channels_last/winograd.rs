@@ -1,0 +1,386 @@
+//! 3x3 convolutions at stride 1 by Winograd's F(2x2, 3x3) and F(4x4, 3x3) (arXiv 1509.09308): four pixels of the result
+//! are computed of sixteen of the input with 16 products for each pair of channels instead of 36, sixteen of 36 with 36
+//! instead of 144.
+//!
+//! A block of tiles is transformed, multiplied as 16 or 36 matrices by the transformed kernel, and transformed back.
+
+use std::marker::PhantomData;
+
+use pulp::{Simd, WithSimd};
+
+use super::Grid;
+use super::aligned::Aligned;
+use super::dense::{Epilogue, Panel, add_products, has_many_registers, panels};
+use super::instructions::Instructions;
+use super::norm::Source;
+use super::patch::{Patch, Pixels, transform_channels};
+use super::registers::load;
+use super::team::Team;
+pub(crate) use super::tile::Tiling;
+use super::tile::{Four, Tile, Two, transposed};
+use super::workspaces::Workspaces;
+use network::graph::Conv;
+
+/// Floats of the transformed input of a block, so that it stays in the second cache.
+const BLOCK: usize = 112 * 1024;
+
+/// Tiles that are multiplied at once, or a multiple of them.
+const TILES: usize = 6;
+
+/// Registers of a panel are at most so many, with at most so many floats each.
+const WIDEST_PANEL: usize = 4 * 16;
+
+/// A convolution with transformed and packed weights.
+#[derive(Debug)]
+pub(crate) struct Winograd {
+    products: WinogradProducts,
+    weights: Aligned,
+    /// For every result channel, with zeros up to the end of the last panel.
+    bias: Vec<f32>,
+}
+
+/// A convolution whose weights are given, transformed, with each run: for every panel and point those of the panel's
+/// result channels, for one input channel after another.
+#[derive(Debug)]
+pub(crate) struct WinogradProducts {
+    tiling: Tiling,
+    channels: usize,
+    panels: Vec<Panel>,
+    /// What a pixel outside the picture consists of.
+    zeros: Vec<f32>,
+    instructions: Instructions,
+}
+
+/// Whether a convolution of so many channels is faster so than as plain products.
+pub(crate) fn pays(conv: &Conv, channels: usize) -> bool {
+    /// Below this the transforms take longer than what they save.
+    const FEWEST: usize = 24;
+    let Conv { out, kernel, stride, padding, dilation, groups, .. } = *conv;
+    let fits = (kernel, stride, padding, dilation, groups) == ([3; 2], [1; 2], [1; 2], [1; 2], 1);
+    fits && channels >= FEWEST && out >= FEWEST
+}
+
+impl Winograd {
+    /// A kernel `[out, channels, 3, 3]` and a bias `[out]`.
+    pub(crate) fn new(
+        tiling: Tiling,
+        kernel: &[f32],
+        bias: &[f32],
+        channels: usize,
+        instructions: Instructions,
+    ) -> Winograd {
+        let products = WinogradProducts::new(tiling, channels, bias.len(), instructions);
+        let lanes = instructions.lanes();
+        let weights = tiling.pack(kernel, channels, &products.panels, lanes);
+        let end = |panel: &Panel| panel.start + panel.registers * lanes;
+        let mut bias = bias.to_vec();
+        bias.resize(products.panels.last().map_or(0, end), 0.0);
+        Winograd { products, weights, bias }
+    }
+
+    /// Floats that each thread needs to work in.
+    pub(crate) fn workspace(&self) -> usize {
+        self.products.workspace()
+    }
+
+    /// Writes the result into `result` at `to`, its first channel at `channel` of a record.
+    pub(crate) fn run(
+        &self,
+        team: &Team,
+        workspaces: &Workspaces,
+        source: Source<'_>,
+        target: (&mut [f32], Grid, usize),
+        epilogue: Epilogue<'_>,
+    ) {
+        self.products.run(team, workspaces, [self.weights.floats(), &self.bias], source, target, epilogue);
+    }
+}
+
+impl WinogradProducts {
+    /// A convolution of `channels` to `out` channels.
+    pub(crate) fn new(
+        tiling: Tiling,
+        channels: usize,
+        out: usize,
+        instructions: Instructions,
+    ) -> WinogradProducts {
+        let panels = panels(out, instructions.lanes());
+        WinogradProducts { tiling, channels, panels, zeros: vec![0.0; channels], instructions }
+    }
+
+    pub(crate) fn tiling(&self) -> Tiling {
+        self.tiling
+    }
+
+    /// Number of transformed weights.
+    pub(crate) fn size(&self) -> usize {
+        let registers: usize = self.panels.iter().map(|panel| panel.registers).sum();
+        self.tiling.points() * self.channels * registers * self.instructions.lanes()
+    }
+
+    /// Tiles that are worked on at once.
+    fn block(&self) -> usize {
+        (BLOCK / (self.tiling.points() * self.channels)).next_multiple_of(TILES).min(192)
+    }
+
+    /// Floats that each thread needs to work in.
+    pub(crate) fn workspace(&self) -> usize {
+        self.block() * self.tiling.points() * (self.channels + WIDEST_PANEL)
+    }
+
+    /// Writes the result into `result` at `to`, its first channel at `channel` of a record, by transformed weights and a
+    /// bias.
+    pub(crate) fn run(
+        &self,
+        team: &Team,
+        workspaces: &Workspaces,
+        weights: [&[f32]; 2],
+        source: Source<'_>,
+        (result, to, channel): (&mut [f32], Grid, usize),
+        epilogue: Epilogue<'_>,
+    ) {
+        to.split_row_groups(team, result, self.tiling.side(), |image, first_row, result| {
+            let part = Part { winograd: self, weights, source, to, image, first_row, channel, epilogue };
+            workspaces.with(|workspace| self.instructions.run(Task { part, result, workspace }));
+        });
+    }
+}
+
+/// Some rows of tiles of the result.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    winograd: &'a WinogradProducts,
+    /// Transformed weights, and the bias.
+    weights: [&'a [f32]; 2],
+    source: Source<'a>,
+    to: Grid,
+    image: usize,
+    first_row: usize,
+    channel: usize,
+    epilogue: Epilogue<'a>,
+}
+
+struct Task<'a, 'r> {
+    part: Part<'a>,
+    result: &'r mut [f32],
+    workspace: &'r mut [f32],
+}
+
+impl WithSimd for Task<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.part.winograd.tiling {
+            Tiling::Two => self.run::<S, Two, 4, 2>(simd),
+            Tiling::Four => self.run::<S, Four, 6, 4>(simd),
+        }
+    }
+}
+
+impl Task<'_, '_> {
+    #[inline(always)]
+    fn run<S: Simd, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize>(self, simd: S) {
+        let Task { part, result, workspace } = self;
+        let Part { winograd, weights: [all, _], to, .. } = part;
+        let across = to.width.div_ceil(OUT).max(1);
+        let tiles = result.len().div_ceil(to.row.max(1)).div_ceil(OUT) * across;
+        let (most, length) = (winograd.block(), SIDE * SIDE * winograd.channels);
+        // As equal as possible, as each reads all weights.
+        let block = tiles.div_ceil(tiles.div_ceil(most).max(1)).next_multiple_of(TILES).min(most);
+        let (inputs, products) = workspace.split_at_mut((most * length).min(workspace.len()));
+        let mut first = 0;
+        while first < tiles {
+            let tiles = Tiles::<T, SIDE, OUT> {
+                part,
+                first,
+                count: block.min(tiles - first),
+                across,
+                tile: PhantomData,
+            };
+            tiles.transform(simd, inputs);
+            let mut weights = all;
+            for panel in &winograd.panels {
+                let (own, rest) =
+                    weights.split_at((length * panel.registers * S::F32_LANES).min(weights.len()));
+                weights = rest;
+                let many = has_many_registers(S::F32_LANES);
+                let operands = (&*inputs, own, &mut *products);
+                match (many, panel.registers) {
+                    (true, 4) => tiles.panel::<S, 6, 4>(simd, *panel, operands, result),
+                    (true, 3) => tiles.panel::<S, 8, 3>(simd, *panel, operands, result),
+                    (true, 2) => tiles.panel::<S, 8, 2>(simd, *panel, operands, result),
+                    (true, _) => tiles.panel::<S, 8, 1>(simd, *panel, operands, result),
+                    (false, 2) => tiles.panel::<S, 6, 2>(simd, *panel, operands, result),
+                    (false, _) => tiles.panel::<S, 6, 1>(simd, *panel, operands, result),
+                }
+            }
+            first += block;
+        }
+    }
+}
+
+/// Tiles of a part, row by row.
+#[derive(Clone, Copy)]
+struct Tiles<'a, T, const SIDE: usize, const OUT: usize> {
+    part: Part<'a>,
+    first: usize,
+    count: usize,
+    /// Tiles in a row.
+    across: usize,
+    tile: PhantomData<T>,
+}
+
+impl<'a, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize> Tiles<'a, T, SIDE, OUT> {
+    /// Numbers of a transformed tile.
+    const POINTS: usize = SIDE * SIDE;
+
+    /// The first pixel of a tile of the result, its row counted from the first of the part.
+    #[inline(always)]
+    fn pixel(&self, tile: usize) -> [usize; 2] {
+        let tile = self.first + tile;
+        [tile / self.across * OUT, tile % self.across * OUT]
+    }
+
+    /// Writes the transformed tiles of the input, `[tile, point, channel]`.
+    #[inline(always)]
+    fn transform<S: Simd>(&self, simd: S, inputs: &mut [f32]) {
+        let channels = self.part.winograd.channels;
+        for (tile, points) in inputs.chunks_mut(Self::POINTS * channels).enumerate().take(self.count) {
+            match self.inner(tile) {
+                Some(patch) => transform_channels::<S, T, SIDE, OUT>(simd, patch, points),
+                None => transform_channels::<S, T, SIDE, OUT>(simd, self.pixels(tile), points),
+            }
+        }
+    }
+
+    /// What a tile is computed of, if it all lies in the picture.
+    #[inline(always)]
+    fn inner(&self, tile: usize) -> Option<Patch<'a, SIDE>> {
+        let Part { winograd, source: (x, from, channel), image, first_row, .. } = self.part;
+        let [row, column] = self.pixel(tile);
+        let [top, left] = [(first_row + row).checked_sub(1)?, column.checked_sub(1)?];
+        let is_inside = top + SIDE <= from.height && left + SIDE <= from.width;
+        let floats = x.get(from.at(image, top, left) + channel..).filter(|_| is_inside)?;
+        Patch::new(floats, [from.row, from.record], winograd.channels)
+    }
+
+    /// The pixels of the input that a tile is computed of; zeros outside the picture.
+    #[inline(always)]
+    fn pixels(&self, tile: usize) -> Pixels<'a, SIDE> {
+        let Part { winograd, source: (x, from, channel), image, first_row, .. } = self.part;
+        let [row, column] = self.pixel(tile);
+        let zeros = winograd.zeros.as_slice();
+        let mut pixels = [[zeros; SIDE]; SIDE];
+        for (down, pixels) in pixels.iter_mut().enumerate() {
+            for (right, pixel) in pixels.iter_mut().enumerate() {
+                // The first row and column are one before the tile's: below zero by wrapping around.
+                let [y, column] =
+                    [(first_row + row + down).wrapping_sub(1), (column + right).wrapping_sub(1)];
+                if y < from.height && column < from.width {
+                    let at = from.at(image, y, column) + channel;
+                    *pixel = x.get(at..at + zeros.len()).unwrap_or(zeros);
+                }
+            }
+        }
+        Pixels::new(pixels)
+    }
+
+    /// Multiplies by the weights of a panel, `[point, channel, result channel]`, and writes the results.
+    #[inline(always)]
+    fn panel<S: Simd, const PIXELS: usize, const REGISTERS: usize>(
+        &self,
+        simd: S,
+        panel: Panel,
+        (inputs, weights, products): (&[f32], &[f32], &mut [f32]),
+        result: &mut [f32],
+    ) {
+        let channels = self.part.winograd.channels;
+        let (weights, _) = S::as_simd_f32s(weights);
+        let (products, _) = S::as_mut_simd_f32s(products);
+        let products = products.as_chunks_mut::<REGISTERS>().0;
+        for (point, weights) in weights.as_chunks::<REGISTERS>().0.chunks(channels).enumerate() {
+            let mut tile = 0;
+            while tile < self.count {
+                // What is missing of the last tiles repeats the last and is not stored.
+                let mut floats = [[].as_slice(); PIXELS];
+                for (index, slot) in floats.iter_mut().enumerate() {
+                    let at = ((tile + index).min(self.count - 1) * Self::POINTS + point) * channels;
+                    *slot = inputs.get(at..at + channels).unwrap_or_default();
+                }
+                let mut sums = [[simd.splat_f32s(0.0); REGISTERS]; PIXELS];
+                add_products(simd, &mut sums, &floats, weights);
+                for (index, sums) in sums.into_iter().enumerate().take(self.count - tile) {
+                    if let Some(slot) = products.get_mut((tile + index) * Self::POINTS + point) {
+                        *slot = sums;
+                    }
+                }
+                tile += PIXELS;
+            }
+        }
+        for (tile, products) in products.chunks(Self::POINTS).enumerate().take(self.count) {
+            self.write(simd, panel, tile, products, result);
+        }
+    }
+
+    /// Writes the pixels of a tile, as far as they lie in the picture, from its products.
+    #[inline(always)]
+    fn write<S: Simd, const REGISTERS: usize>(
+        &self,
+        simd: S,
+        panel: Panel,
+        tile: usize,
+        products: &[[S::f32s; REGISTERS]],
+        result: &mut [f32],
+    ) {
+        let Part { weights: [_, bias], to, image, first_row, channel, epilogue, .. } = self.part;
+        let bias = load::<S, REGISTERS>(simd, bias.get(panel.start..).unwrap_or_default());
+        let mut pixels = [[bias; OUT]; OUT];
+        for (register, bias) in bias.into_iter().enumerate() {
+            let sums = self.sums(simd, products, register);
+            for (pixels, sums) in pixels.iter_mut().zip(sums) {
+                for (pixel, sum) in pixels.iter_mut().zip(sums) {
+                    if let Some(slot) = pixel.get_mut(register) {
+                        *slot = simd.add_f32s(bias, sum);
+                    }
+                }
+            }
+        }
+        let [row, column] = self.pixel(tile);
+        let is_whole = column + OUT <= to.width && first_row + row + OUT <= to.height;
+        for (down, pixels) in pixels.into_iter().enumerate() {
+            for (right, sums) in pixels.into_iter().enumerate() {
+                let [y, x] = [row + down, column + right];
+                if is_whole || (x < to.width && first_row + y < to.height) {
+                    let at = y * to.row + x * to.record + channel + panel.start;
+                    let record = result.get_mut(at..at + panel.channels).unwrap_or_default();
+                    epilogue.store(simd, sums, (image, [first_row + y, x], panel.start), record);
+                }
+            }
+        }
+    }
+
+    /// A register of each pixel of a tile from its products.
+    #[inline(always)]
+    fn sums<S: Simd, const REGISTERS: usize>(
+        &self,
+        simd: S,
+        products: &[[S::f32s; REGISTERS]],
+        register: usize,
+    ) -> [[S::f32s; OUT]; OUT] {
+        let zero = simd.splat_f32s(0.0);
+        let mut rows = [[zero; OUT]; SIDE];
+        for (row, products) in rows.iter_mut().zip(products.as_chunks::<SIDE>().0) {
+            let mut values = [zero; SIDE];
+            for (value, product) in values.iter_mut().zip(products) {
+                *value = product.get(register).copied().unwrap_or(zero);
+            }
+            *row = T::result(simd, values);
+        }
+        let mut columns = [[zero; OUT]; OUT];
+        for (slot, column) in columns.iter_mut().zip(transposed(zero, &rows)) {
+            *slot = T::result(simd, column);
+        }
+        transposed(zero, &columns)
+    }
+}

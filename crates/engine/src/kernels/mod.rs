@@ -1,0 +1,3 @@
+//! The fast kernels.
+
+pub(super) mod channels_last;
