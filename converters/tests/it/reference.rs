@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
 
-mod support;
-
 use converters::Checkpoint;
 use converters::write::{Options, Target, write};
 
@@ -24,7 +22,7 @@ fn content(checkpoint: &Checkpoint) -> Vec<(String, String, Vec<u8>)> {
 /// A whole pickled module, its classes unknown, is its state dictionary.
 #[test]
 fn a_whole_module_equals_its_state_dictionary() {
-    let Some(reference) = support::reference("") else { return };
+    let Some(reference) = crate::support::reference("") else { return };
     let weights = reference.join("gold-yolo/weights");
     let module = converters::open(weights.join("gold_yolo-tiny_module.pt")).unwrap();
     let twin = converters::open(weights.join("gold_yolo-tiny_module.safetensors")).unwrap();
@@ -34,7 +32,7 @@ fn a_whole_module_equals_its_state_dictionary() {
 /// Every checkpoint there opens, and its copy in each format that has its types holds the same.
 #[test]
 fn real_checkpoints_survive_every_format() {
-    let Some(reference) = support::reference("") else { return };
+    let Some(reference) = crate::support::reference("") else { return };
     let folder = tempfile::tempdir().unwrap();
     let mut count = 0;
     for family in ["nanodet-plus", "gold-yolo", "gfocal-v2"] {

@@ -6,22 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failing test may panic
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use converters::ErrorClass::{self, Corrupt, Limit, NoTensors};
 use converters::{Checkpoint, Result, limits, open, open_bytes};
-use peak_alloc::PeakAlloc;
 
-#[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
-
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Memory is counted for the whole process: a test that makes or reads files is alone from its first line.
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
+use crate::{MEMORY, alone};
 
 const TIME: Duration = Duration::from_secs(10);
 

@@ -5,8 +5,6 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed expectation ends the test")]
 
-mod support;
-
 use std::path::{Path, PathBuf};
 
 use converters::{Checkpoint, Dtype, ErrorClass, Format, Key, Value};
@@ -299,7 +297,7 @@ fn a_name_in_two_branches_is_ambiguous() {
 }
 
 fn corpus() -> Option<PathBuf> {
-    support::reference("formats/onnx")
+    crate::support::reference("formats/onnx")
 }
 
 /// Names, types and shapes of the weights as both libraries see them; returns how many.
