@@ -5,9 +5,7 @@
 //! shows results to people, [`cli`] is the command. `docs/architecture.md` has the plan.
 
 pub mod bench;
-pub mod cli;
 pub mod detect;
 pub mod identify;
 pub mod mapping;
-pub mod report;
 pub mod verify;

@@ -5,14 +5,12 @@
 use std::path::{Path, PathBuf};
 
 /// A room of `src/` and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 5] = [
     ("mapping", &[]),
     ("identify", &["mapping"]),
     ("detect", &[]),
     ("verify", &["identify", "detect"]),
     ("bench", &[]),
-    ("report", &[]),
-    ("cli", &["mapping", "identify", "detect", "verify", "bench", "report"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::classes::Class;
 use super::provenance::{hexadecimal, listed, sha256};
-use crate::cli::detect::progress_bar;
-use crate::detect::coco::decimal;
-use crate::detect::{self, Detector};
+use crate::detect::progress_bar;
+use port::detect::coco::decimal;
+use port::detect::{self, Detector};
 use vision::annotations::Id;
 use vision::eval::{Detection, Detections, read_file};
 use vision::pictures::{EXTENSIONS, decode_image};

@@ -15,8 +15,8 @@ use serde_json::{Value as Json, json};
 
 use super::network::{NetworkOptions, Recognised};
 use super::outcome::{Report, Usage};
-use crate::mapping::Rename;
 use crate::report::{Align, Table, bytes, count};
+use port::mapping::Rename;
 
 /// Arguments of `port convert`.
 #[derive(Debug, Args)]
