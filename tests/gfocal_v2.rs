@@ -4,21 +4,21 @@
 
 mod support;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor, Var};
-use converters::{Checkpoint, Dtype};
-use engine::{Executor, NormStatistics, Parameters, to_f64};
+use converters::Dtype;
+use engine::{Executor, Handle, NormStatistics, Parameters};
 use network::graph::cost::costs;
 use network::graph::rewrite::fold_batch_norms;
-use network::graph::{Conv, DeformConv, Graph, Op, Weights};
+use network::graph::{Array, Conv, DeformConv, Graph, Op, Weights};
 use network::models::gfocal_v2::GFocalV2;
 use network::models::{Block, Deformable, ExtraLevels, Form, Fpn, Head, Model, Network, ResNet, Size};
 use port::detect::decode;
 use port::identify::{IdentifyError, Request, array, identify, identify_part, load};
 use serde_json::Value as Json;
 use support::{
-    check_gradients, error, input, json, ramp, reference, synthetic, synthetic_weights, taps, values,
+    check_gradients, error, input, json, ramp, recorded, reference, synthetic, synthetic_weights, taps,
 };
 
 /// ResNet-18 with 8 channels, a pyramid and head of 64, two convolutions in a tower, 5 classes.
@@ -127,7 +127,7 @@ fn check(folder: &Path, file: &str, network: &GFocalV2) {
     let noise = &facts["files"][file]["float32_noise"];
     let recording = converters::open(folder.join(file)).unwrap();
     let input = input(&recording);
-    let graph = graph(network, <[usize; 4]>::try_from(input.dims().to_vec()).unwrap());
+    let graph = graph(network, <[usize; 4]>::try_from(input.shape.clone()).unwrap());
     let is_deformed = network.backbone.deformable.iter().any(Option::is_some);
     let taps = taps(&graph, &weights(&graph, is_deformed), &input);
     // Boxes and scores are decoded from the outputs, which are compared.
@@ -187,26 +187,32 @@ fn the_network_of_liangheming_equals_its_original() {
     let taps = taps(&graph, &weights, &input);
     let size = Size { width: 96, height: 64 };
     let head = Head { clip: false, ..network.facts(size).head };
-    let numbers: Vec<f64> = to_f64(&taps["output.preds"]).unwrap();
-    let decoded = decode(&numbers, &head, size, size).unwrap();
-    let boxes = Tensor::from_vec(decoded.boxes.concat(), (1, 129, 4), &Device::Cpu).unwrap();
-    let scores = Tensor::from_vec(decoded.scores, (1, 129, 80), &Device::Cpu).unwrap();
+    let preds: Array<f64> = taps["output.preds"].to();
+    let decoded = decode(&preds.data, &head, size, size).unwrap();
+    let boxes_scores = decoded.boxes.iter().zip(decoded.scores.chunks(80));
+    let boxes_scores = boxes_scores.flat_map(|(one, scores)| one.iter().chain(scores)).copied();
+    let boxes_scores = Array { shape: vec![1, 129, 84], data: boxes_scores.collect() };
     let mut start = 0;
     for (level, points) in decoded.levels.into_iter().enumerate() {
-        let rows = |tensor: &Tensor| tensor.narrow(1, start, points).unwrap();
-        let preds = rows(&taps["output.preds"]);
-        let check = |ours: &Tensor, name: &str| {
+        let rows = start..start + points;
+        let check = |ours: &Array<f64>, name: &str| {
             let error = error(ours, &recording, &format!("{name}.{level}"));
             println!("{name}.{level}: {error:.2e}");
             assert!(error < TOLERANCE, "{name}.{level}: {error}");
         };
-        check(&taps[&format!("neck.{level}")], "neck");
-        check(&preds.narrow(2, 0, 80).unwrap(), "output.cls_logits");
-        check(&preds.narrow(2, 80, 68).unwrap(), "output.reg_logits");
-        let boxes_scores = Tensor::cat(&[rows(&boxes), rows(&scores)], 2).unwrap();
-        check(&boxes_scores, "output.boxes_scores");
+        check(&taps[&format!("neck.{level}")].to(), "neck");
+        check(&part(&preds, rows.clone(), 0..80), "output.cls_logits");
+        check(&part(&preds, rows.clone(), 80..148), "output.reg_logits");
+        check(&part(&boxes_scores, rows, 0..84), "output.boxes_scores");
         start += points;
     }
+}
+
+/// Some rows and columns of `[1, rows, columns]`.
+fn part(array: &Array<f64>, rows: Range<usize>, columns: Range<usize>) -> Array<f64> {
+    let lines = array.data.chunks(array.shape[2]).skip(rows.start).take(rows.len());
+    let data = lines.flat_map(|line| &line[columns.clone()]).copied().collect();
+    Array { shape: vec![1, rows.len(), columns.len()], data }
 }
 
 /// Sides that no level divides: upstream's convolutions round up, and a level is resized to the one below.
@@ -220,9 +226,9 @@ fn any_size_of_input_is_taken() {
             let head = network.facts(size).head;
             assert_eq!(*preds, [1, head.points(size), head.row()], "{height}x{width}");
             let input = ramp(3 * height * width, 1009).into_iter().map(|value| value as f32).collect();
-            let input = Tensor::from_vec(input, (1, 3, height, width), &Device::Cpu).unwrap();
+            let input = Array { shape: vec![1, 3, height, width], data: input };
             let taps = taps(&graph, &weights(&graph, true), &input);
-            assert!(to_f64(&taps["output.preds"]).unwrap().iter().all(|value| value.is_finite()));
+            assert!(taps["output.preds"].data.iter().all(|value| value.is_finite()));
         }
     }
 }
@@ -235,15 +241,6 @@ fn small(block: Block, deep: bool, deformable: [Option<Deformable>; 4]) -> GFoca
 }
 
 const INPUT: [usize; 4] = [2, 3, 96, 64];
-
-/// A number that depends on the whole output.
-fn loss(graph: &Graph, parameters: &Parameters) -> Tensor {
-    let input = Tensor::from_vec(ramp(INPUT.iter().product(), 1009), &INPUT[..], &Device::Cpu).unwrap();
-    let executor = Executor::new(graph, parameters, NormStatistics::Batch);
-    let output = executor.run(&input).unwrap().get("preds").unwrap().clone();
-    let weights = Tensor::from_vec(ramp(output.elem_count(), 97), output.shape(), &Device::Cpu).unwrap();
-    (output * weights).unwrap().mean_all().unwrap()
-}
 
 #[test]
 fn gradients_of_a_network_equal_finite_differences() {
@@ -268,7 +265,7 @@ fn gradients_of_a_network_equal_finite_differences() {
         "bbox_head.reg_conf.0.weight",
         "bbox_head.reg_conf.2.bias",
     ];
-    check_gradients(&graph, &weights(&graph, true), &names, loss);
+    check_gradients(&graph, &weights(&graph, true), INPUT, &names);
 
     let grouped = small(Block::Bottleneck { groups: 2, width: 4 }, false, [None, v2, None, None]);
     let liangheming = GFocalV2::liangheming();
@@ -284,7 +281,7 @@ fn gradients_of_a_network_equal_finite_differences() {
         "neck.fpn_convs.4.conv.weight",
         "bbox_head.reg_convs.0.conv.bias",
     ];
-    check_gradients(&graph, &weights(&graph, true), &names, loss);
+    check_gradients(&graph, &weights(&graph, true), INPUT, &names);
 }
 
 /// Batch norms behind deformable convolutions fold like any other.
@@ -297,8 +294,8 @@ fn folded_batch_norms_change_nothing() {
     let (folded, folding) = fold_batch_norms(&graph);
     assert!(!folded.nodes().iter().any(|node| matches!(node.op, Op::BatchNorm { .. })));
     let input = ramp(INPUT.iter().product(), 1009).into_iter().map(|value| value as f32).collect();
-    let input = Tensor::from_vec(input, &INPUT[..], &Device::Cpu).unwrap();
-    let preds = |graph, weights| to_f64(&taps(graph, weights, &input)["output.preds"]).unwrap();
+    let input = Array { shape: INPUT.to_vec(), data: input };
+    let preds = |graph, weights| taps(graph, weights, &input)["output.preds"].wide();
     let (before, after) = (preds(&graph, &weights), preds(&folded, &folding.fold(&weights).unwrap()));
     let largest = before.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     for (before, after) in before.into_iter().zip(after) {
@@ -306,7 +303,7 @@ fn folded_batch_norms_change_nothing() {
     }
 }
 
-/// One deformable convolution in a graph: the node, and the kernel as a variable.
+/// One deformable convolution in a graph.
 fn deform_node(conv: DeformConv, x: [usize; 4]) -> Graph {
     let graph = Graph::write(x, |net, x| {
         let maps = |out| Conv { out, groups: 1, bias: false, ..conv.conv };
@@ -317,11 +314,6 @@ fn deform_node(conv: DeformConv, x: [usize; 4]) -> Graph {
     graph.unwrap()
 }
 
-fn variable(file: &Checkpoint, name: &str) -> Var {
-    let tensor = Tensor::from_vec(values(file, name), file.tensor(name).unwrap().shape(), &Device::Cpu);
-    Var::from_tensor(&tensor.unwrap().to_dtype(DType::F64).unwrap()).unwrap()
-}
-
 /// Upstream's deformable convolutions, with gradients for the input, the offsets and the kernel.
 #[test]
 fn deformable_convolutions_equal_the_original() {
@@ -329,42 +321,54 @@ fn deformable_convolutions_equal_the_original() {
     let facts = json(&shipped().join("facts.json"));
     for (case, facts) in facts["deform_conv"].as_object().unwrap() {
         let fact = |name: &str| facts[name].as_u64().unwrap() as usize;
-        let [x, kernel] = ["input", "weight"].map(|name| variable(&file, &format!("{case}.{name}")));
+        let given = |name: &str| -> Array<f64> { recorded(&file, &format!("{case}.{name}")).to() };
+        let [x, kernel] = ["input", "weight"].map(given);
         let conv = Conv {
             stride: [fact("stride"); 2],
             padding: [fact("padding"); 2],
             dilation: [fact("dilation"); 2],
             groups: fact("groups"),
-            ..Conv::same(kernel.dims()[0], 3)
+            ..Conv::same(kernel.shape[0], 3)
         };
         let conv = DeformConv { conv, offset_groups: fact("deform_groups") };
-        let graph = deform_node(conv, x.dims4().unwrap().into());
+        let graph = deform_node(conv, <[usize; 4]>::try_from(x.shape.clone()).unwrap());
         let node = graph.nodes().iter().find(|node| matches!(node.op, Op::DeformConv(_))).unwrap();
-        let parameters = Parameters::trainable(&graph, &synthetic_weights(&graph), DType::F64).unwrap();
-        parameters.variable(node.parameters[0]).unwrap().set(&kernel).unwrap();
-        let kernel = parameters.variable(node.parameters[0]).unwrap();
-        let check = |ours: &Tensor, name: &str| {
+        let mut parameters = Parameters::<f64>::trainable(&graph, &synthetic_weights(&graph)).unwrap();
+        parameters.set(node.parameters[0], &kernel).unwrap();
+        let check = |ours: &Array<f64>, name: &str| {
             let error = error(ours, &file, &format!("{case}.{name}"));
             println!("{case}.{name}: {error:.2e}");
             assert!(error < 1e-6, "{case}.{name}: {error}");
         };
         let executor = Executor::new(&graph, &parameters, NormStatistics::Running);
+        let check_output = |inputs: &[Array<f64>]| {
+            let handles: Vec<_> = inputs.iter().map(|input| Handle::of(input).unwrap()).collect();
+            check(&executor.apply(node, &handles).unwrap().array().unwrap(), "output");
+        };
         if case == "modulated" {
-            let maps = variable(&file, "modulated.maps");
-            let [offsets, mask] = [maps.narrow(1, 0, 18), maps.narrow(1, 18, 9)].map(Result::unwrap);
-            let mask = (mask.neg().unwrap().exp().unwrap() + 1.0).unwrap().recip().unwrap();
-            check(&executor.apply(node, &[x.as_tensor().clone(), offsets, mask]).unwrap(), "output");
+            let maps = given("maps");
+            let [offsets, mut mask] = [0..18, 18..27].map(|channels| some_channels(&maps, channels));
+            mask.data.iter_mut().for_each(|value| *value = 1.0 / (1.0 + (-*value).exp()));
+            check_output(&[x, offsets, mask]);
             continue;
         }
-        let offsets = variable(&file, &format!("{case}.offset"));
-        let output = executor.apply(node, &[x.as_tensor().clone(), offsets.as_tensor().clone()]).unwrap();
-        check(&output, "output");
-        let gradient = variable(&file, &format!("{case}.grad_output"));
-        let gradients = (&output * gradient.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
-        check(gradients.get(&x).unwrap(), "grad_input");
-        check(gradients.get(&offsets).unwrap(), "grad_offset");
-        check(gradients.get(kernel).unwrap(), "grad_weight");
+        let inputs = [x, given("offset")];
+        check_output(&inputs);
+        let gradients = executor.gradients(node, &inputs, &given("grad_output")).unwrap();
+        let [Some(x), Some(offsets)] = &gradients.inputs[..] else { panic!("{gradients:?}") };
+        check(x, "grad_input");
+        check(offsets, "grad_offset");
+        check(gradients.parameters[0].as_ref().unwrap(), "grad_weight");
     }
+}
+
+/// Some channels of `[N, C, H, W]`.
+fn some_channels(array: &Array<f64>, channels: Range<usize>) -> Array<f64> {
+    let [n, all, height, width] = <[usize; 4]>::try_from(array.shape.clone()).unwrap();
+    let planes = array.data.chunks(height * width).enumerate();
+    let chosen = planes.filter(|(plane, _)| channels.contains(&(plane % all)));
+    let data = chosen.flat_map(|(_, plane)| plane).copied().collect();
+    Array { shape: vec![n, channels.len(), height, width], data }
 }
 
 /// Tensors of the names and shapes of a code base, all zero.

@@ -65,3 +65,24 @@ fn converters_know_no_networks_and_no_tensor_library() {
         );
     }
 }
+
+/// Whoever else wants a tensor has an array.
+#[test]
+fn candle_is_mentioned_in_the_reference_only() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let candle = ["candle", "core"];
+    let folders =
+        ["benches", "converters", "crates", "examples", "fuzz/src", "fuzz/fuzz_targets", "src", "tests"];
+    let sources = folders.iter().map(|folder| root.join(folder)).filter(|folder| folder.exists());
+    let outside = sources.flat_map(|folder| self::sources(&folder));
+    for file in outside.filter(|file| !file.starts_with(root.join("crates/engine/src/reference"))) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains(&candle.join("_")), "{} knows candle", file.display());
+    }
+    let crates = std::fs::read_dir(root.join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    let others = crates.filter(|folder| !folder.ends_with("engine"));
+    for folder in others.chain([root.to_owned(), root.join("converters"), root.join("fuzz")]) {
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        assert!(!manifest.contains(&candle.join("-")), "{} depends on candle", folder.display());
+    }
+}

@@ -7,10 +7,10 @@ mod support;
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use candle_core::{DType, Device, Tensor};
-use engine::{Executor, NormStatistics, Parameters, Plan, instructions, to_f64};
+use engine::{Executor, NormStatistics, Parameters, Plan, instructions};
+use network::element::Element;
 use network::graph::rewrite::deploy;
-use network::graph::{Activation, Conv, DeformConv, Graph, Pool, ResizeMode, Weights};
+use network::graph::{Activation, Array, Conv, DeformConv, Graph, Pool, ResizeMode, Weights};
 use network::models::gfocal_v2::GFocalV2;
 use network::models::gold_yolo::GoldYolo;
 use network::models::{Block, Deformable, Form, Fpn, Model, ResNet, preset};
@@ -22,13 +22,13 @@ fn input(shape: &[usize]) -> Vec<f32> {
     (0..count).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect()
 }
 
-/// Outputs of the reference executor in the type `dtype`, by name.
-fn expected(graph: &Graph, weights: &Weights, input: &[f32], dtype: DType) -> Vec<(String, Vec<f64>)> {
+/// Outputs of the reference executor in the type `T`, by name.
+fn expected<T: Element>(graph: &Graph, weights: &Weights, input: &[f32]) -> Vec<(String, Vec<f64>)> {
     let shape = graph.node(graph.inputs()[0]).unwrap().shape.clone();
-    let parameters = Parameters::frozen(graph, weights, dtype).unwrap();
+    let parameters = Parameters::<T>::frozen(graph, weights).unwrap();
     let executor = Executor::new(graph, &parameters, NormStatistics::Running);
-    let outputs = executor.run(&Tensor::from_slice(input, shape, &Device::Cpu).unwrap()).unwrap();
-    let output = |name: &String| (name.clone(), to_f64(outputs.get(name).unwrap()).unwrap());
+    let outputs = executor.run(&Array { shape, data: input.to_vec() }.to()).unwrap();
+    let output = |name: &String| (name.clone(), outputs.output(name).unwrap().wide());
     graph.outputs().iter().map(|(name, _)| output(name)).collect()
 }
 
@@ -66,8 +66,8 @@ fn check(what: &str, graph: &Graph) {
     // Twice, as buffers are used again.
     plan.run(&input).unwrap();
     plan.run(&input).unwrap();
-    let exact = expected(&graph, &weights, &input, DType::F64);
-    let noise = difference(&expected(&graph, &weights, &input, DType::F32), &exact);
+    let exact = expected::<f64>(&graph, &weights, &input);
+    let noise = difference(&expected::<f32>(&graph, &weights, &input), &exact);
     let error = difference(&planned(&plan, &graph), &exact);
     println!(
         "{what}: {error} of {noise}, without a kernel: {:?}",

@@ -86,36 +86,24 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let told = format!("{}: {}", self.file.display(), self.problem);
-        write!(f, "{}\n  {}", printable(&told), self.problem.remedy())
+        write!(f, "{}\n  {}", files::printable(&told), self.problem.remedy())
     }
 }
 
 // The message tells the whole story; there is no source below it.
 impl std::error::Error for Error {}
 
+impl From<files::Error> for Error {
+    fn from(error: files::Error) -> Self {
+        let (file, fault) = error.into_parts();
+        Error::new(file, Problem::File(fault))
+    }
+}
+
 impl From<std::io::Error> for Problem {
     fn from(error: std::io::Error) -> Self {
-        Problem::Io(error)
+        Problem::File(error.into())
     }
-}
-
-/// `text` with control and formatting characters escaped: names come from files, and could rewrite a terminal
-/// or show letters in another order.
-pub fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character.is_control() || is_formatting(character) {
-            true => shown.extend(character.escape_unicode()),
-            false => shown.push(character),
-        }
-    }
-    shown
-}
-
-/// Invisible characters that steer how others are shown (Unicode category Cf, as far as text is concerned).
-fn is_formatting(character: char) -> bool {
-    matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
-        || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Attaches the file name to a problem met inside it.
@@ -133,18 +121,12 @@ impl<T> InFile<T> for std::result::Result<T, Problem> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The operating system refused.
+    /// The path cannot be read or written as a file, whatever it holds.
     #[error("{0}")]
-    Io(std::io::Error),
-    /// The path is a directory.
-    #[error("is a directory{}", if *unpacked_archive { " (an unpacked .pth archive)" } else { "" })]
-    Directory {
-        /// Whether it holds a `data.pkl`, as an unzipped `.pth` does.
-        unpacked_archive: bool,
-    },
-    /// The path is a pipe, socket or device.
-    #[error("is not a regular file")]
-    NotRegularFile,
+    File(files::Fault),
+    /// The path is a directory with a `data.pkl`, as an unzipped `.pth` has.
+    #[error("is a directory (an unpacked .pth archive)")]
+    UnpackedArchive,
     /// The content is recognised as something that is no checkpoint.
     #[error("not a checkpoint: {found}")]
     NotACheckpoint {
@@ -344,7 +326,7 @@ impl Problem {
     /// The kind of failure.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Problem::Io(_) | Problem::Directory { .. } | Problem::NotRegularFile => ErrorClass::Io,
+            Problem::File(_) | Problem::UnpackedArchive => ErrorClass::Io,
             Problem::NotACheckpoint { .. } | Problem::NoPickleRecord { .. } => ErrorClass::NotACheckpoint,
             Problem::Truncated { .. } | Problem::EndMissing { .. } => ErrorClass::Truncated,
             Problem::Malformed { .. } | Problem::Contradiction { .. } | Problem::Checksum { .. } => {
@@ -369,12 +351,10 @@ impl Problem {
     /// What the user can do about it, one sentence.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Problem::Io(_) => "check the path and its permissions, and the space left on the disk",
-            Problem::Directory { unpacked_archive: true } => {
+            Problem::File(fault) => fault.remedy(),
+            Problem::UnpackedArchive => {
                 "zip it again without compression (zip -0 -r model.pth FOLDER) and open the archive"
             }
-            Problem::Directory { .. } => "name a file inside it",
-            Problem::NotRegularFile => "use an ordinary file",
             Problem::NotACheckpoint { remedy, .. } | Problem::Unsupported { remedy, .. } => remedy,
             Problem::NoPickleRecord { .. } => "extract the archive and open the checkpoint inside",
             Problem::Truncated { .. } | Problem::EndMissing { .. } => INCOMPLETE,

@@ -15,6 +15,8 @@
 //! The formats are described byte by byte in `docs/formats.md`, the limits and the threat model in
 //! `docs/security.md`.
 
+#![forbid(unsafe_code)]
+
 mod archive;
 mod cast;
 mod checkpoint;
@@ -24,7 +26,6 @@ mod format;
 mod jittor;
 pub mod json;
 pub mod limits;
-mod mapped;
 mod memory;
 mod numpy;
 mod objects;
@@ -34,6 +35,7 @@ mod pickle;
 mod reform;
 mod safetensors;
 mod select;
+mod source;
 mod storage;
 mod tensor;
 mod torch;
@@ -43,7 +45,7 @@ pub mod write;
 pub use cast::{CastReport, decode};
 pub use checkpoint::{Checkpoint, Global, Note};
 pub use dtype::Dtype;
-pub use error::{Error, ErrorClass, Problem, Result, printable};
+pub use error::{Error, ErrorClass, Problem, Result};
 pub use format::Format;
 pub use open::{open, open_bytes, open_unnamed};
 pub use tensor::Tensor;

@@ -2,29 +2,15 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::archive::Archive;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, InFile, Problem, Result};
+use crate::source::Source;
 use crate::tensor::Tensor;
-use crate::{jittor, limits, mapped, numpy, onnx, pickle, safetensors, torch};
-
-/// A file that is being read: its path, for messages and neighbours, and its content.
-#[derive(Debug, Clone)]
-pub(crate) struct Source {
-    pub(crate) path: Arc<Path>,
-    pub(crate) bytes: Bytes,
-}
-
-impl Source {
-    pub(crate) fn map(path: &Path) -> Result<Source> {
-        let bytes = mapped::map(path).in_file(path)?;
-        Ok(Source { path: path.into(), bytes })
-    }
-}
+use crate::{jittor, limits, numpy, onnx, pickle, safetensors, torch};
 
 /// Opens a checkpoint of any supported format. The kind is decided from the content, never from the extension.
 ///

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use converters::printable;
+use files::printable;
 
 use engine::RuntimeError;
 use network::models::Size;

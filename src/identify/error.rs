@@ -1,6 +1,6 @@
 //! Why a checkpoint is no known network.
 
-use converters::printable;
+use files::printable;
 
 use crate::mapping::{MappingError, Problem};
 

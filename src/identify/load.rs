@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use converters::{Checkpoint, Dtype, Tensor, decode, printable};
+use converters::{Checkpoint, Dtype, Tensor, decode};
+use files::printable;
 
 use super::error::IdentifyError;
 use super::search::{Request, identify};

@@ -1,6 +1,7 @@
 //! What keeps weights from being mapped: every fault of a file, not only the first.
 
-use converters::{Dtype, printable};
+use converters::Dtype;
+use files::printable;
 
 use super::array::OperationError;
 use super::nearest::Near;

@@ -1,12 +1,9 @@
 //! What is decoded from the raw output, which has no node in the graph.
 
-use candle_core::Tensor;
-
-use super::error::VerifyError;
 use super::recording::YOLO;
 use crate::detect::{Decoded, decode, priors};
-use engine::to_f64;
 use network::element::Element;
+use network::graph::Array;
 use network::models::{Head, Size};
 
 /// Decoded values of every point.
@@ -36,23 +33,14 @@ impl Part {
 
 /// What [`DECODED`](super::recording::DECODED) calls `name`, of a raw output `[N, points, row]` for inputs of `size`,
 /// computed in `T`; `None` for an output that is not decoded so.
-pub(super) fn decoded<T: Element>(
-    name: &str,
-    raw: &Tensor,
-    head: &Head,
-    size: Size,
-) -> Result<Option<Part>, VerifyError> {
-    let (images, points, row) = raw.dims3()?;
-    let numbers: Vec<T> = to_f64(raw)?.into_iter().map(T::of).collect();
+pub(super) fn decoded<T: Element>(name: &str, raw: &Array<T>, head: &Head, size: Size) -> Option<Part> {
+    let [images, points, row] = raw.shape[..] else { return None };
     let mut values = Vec::new();
-    for image in numbers.chunks((points * row).max(1)) {
-        let Some(part) = decoded_image(name, image, head, size) else {
-            return Ok(None);
-        };
-        values.extend(part);
+    for image in raw.data.chunks((points * row).max(1)) {
+        values.extend(decoded_image(name, image, head, size)?);
     }
     let columns = values.len() / (images * points).max(1);
-    Ok(Some(Part { values, shape: vec![images, points, columns] }))
+    Some(Part { values, shape: vec![images, points, columns] })
 }
 
 fn decoded_image<T: Element>(name: &str, raw: &[T], head: &Head, size: Size) -> Option<Vec<f64>> {

@@ -4,17 +4,14 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use candle_core::{DType, Tensor};
-
 use super::difference::Difference;
-use super::error::VerifyError;
 use super::input::{reversed_channels, swapped_sides};
 use super::layers::{Layer, Verdict, known};
 use super::local::Local;
-use super::network::{Network, input_tensor};
+use super::network::Network;
 use super::recording::{Recorded, Recording};
 use super::weights::WeightDifference;
-use engine::{NormStatistics, to_f64};
+use engine::NormStatistics;
 use network::graph::{Activation, Array, Node, Op, ResizeMode, Value};
 
 /// A likely cause.
@@ -103,28 +100,23 @@ fn some_of(names: &[String]) -> String {
 
 /// What explains that `layer` diverges, if anything that usually goes wrong does. `changed` are the parameters in
 /// which the two sides are known to differ.
-///
-/// # Errors
-/// A recording that cannot be compared.
 pub fn diagnose(
     network: &Network,
     recording: &Recording,
     layer: &Layer,
     changed: &[WeightDifference],
-) -> Result<Option<Cause>, VerifyError> {
-    let tap = network.graph.taps().iter().find(|tap| tap.path == layer.path);
-    let recorded = recording.value(&layer.path);
-    let (Some(tap), Some(recorded)) = (tap, recorded) else {
-        return Ok(None);
-    };
+) -> Option<Cause> {
+    // What is decoded from an output is no layer.
+    let tap = network.graph.taps().iter().find(|tap| tap.path == layer.path)?;
+    let recorded = recording.value(&layer.path)?;
     let suspect =
-        Suspect { network, recording, layer, recorded, value: tap.value, known: known(network, recording)? };
-    Ok(match layer.verdict {
+        Suspect { network, recording, layer, recorded, value: tap.value, known: known(network, recording) };
+    match layer.verdict {
         // The layer itself is right.
         Verdict::Equal | Verdict::Inherited => None,
-        Verdict::Shape => suspect.swaps()?,
-        Verdict::Diverges => suspect.diagnose(changed)?,
-    })
+        Verdict::Shape => suspect.swaps(),
+        Verdict::Diverges => suspect.diagnose(changed),
+    }
 }
 
 struct Suspect<'a> {
@@ -133,27 +125,24 @@ struct Suspect<'a> {
     layer: &'a Layer,
     recorded: &'a Recorded,
     value: Value,
-    known: HashMap<Value, Tensor>,
+    known: HashMap<Value, &'a Array>,
 }
 
 impl Suspect<'_> {
-    fn diagnose(&self, changed: &[WeightDifference]) -> Result<Option<Cause>, VerifyError> {
+    fn diagnose(&self, changed: &[WeightDifference]) -> Option<Cause> {
         let parameters = self.parameters();
         let differ = |name: &String| changed.iter().any(|weight| weight.name == *name);
         let changed: Vec<String> = parameters.into_iter().filter(differ).collect();
         if !changed.is_empty() {
-            return Ok(Some(Cause::Weights { parameters: changed }));
+            return Some(Cause::Weights { parameters: changed });
         }
-        if let Some(cause) = self.swaps()? {
-            return Ok(Some(cause));
-        }
-        let cause = self.channel_order()?.or_else(|| self.statistics()).or_else(|| self.operators());
-        cause.map_or_else(|| self.channels(), |cause| Ok(Some(cause)))
+        let cause = self.swaps().or_else(|| self.channel_order()).or_else(|| self.statistics());
+        cause.or_else(|| self.operators()).or_else(|| self.channels())
     }
 
     fn local<'l>(
         &'l self,
-        known: &'l HashMap<Value, Tensor>,
+        known: &'l HashMap<Value, &'l Array>,
         instead: &'l dyn Fn(&Op) -> Option<Op>,
     ) -> Local<'l> {
         Local { graph: &self.network.graph, known, instead }
@@ -167,34 +156,32 @@ impl Suspect<'_> {
     /// The layer's value with one thing other than it is. What cannot be computed so explains nothing.
     fn with(
         &self,
-        known: &HashMap<Value, Tensor>,
+        known: &HashMap<Value, &Array>,
         statistics: NormStatistics,
         instead: &dyn Fn(&Op) -> Option<Op>,
-    ) -> Option<Tensor> {
-        let executor = self.network.executor(DType::F64, statistics);
+    ) -> Option<Array<f64>> {
+        let executor = self.network.double(statistics);
         self.local(known, instead).value(&executor, self.value).ok().flatten()
     }
 
     /// The layer's value when the network is fed with something else; `None` when it does not see the input.
-    fn fed_with(&self, input: &Array) -> candle_core::Result<Option<Tensor>> {
+    fn fed_with(&self, input: &Array) -> Option<Array<f64>> {
         if !self.local(&self.known, &|_| None).sees_input(self.value) {
-            return Ok(None);
+            return None;
         }
         let mut known = self.known.clone();
         for value in self.network.graph.inputs() {
-            known.insert(*value, input_tensor(input)?);
+            known.insert(*value, input);
         }
-        Ok(self.with(&known, NormStatistics::Running, &|_| None))
+        self.with(&known, NormStatistics::Running, &|_| None)
     }
 
     /// Whether a value is the recorded one, or `recorded` in place of it.
-    fn agrees(&self, ours: &Tensor, recorded: &Tensor) -> bool {
+    fn agrees(&self, ours: &Array<f64>, recorded: &Array) -> bool {
         let is_sample = self.recorded.step > 1;
-        let (Ok(values), Ok(theirs)) = (to_f64(ours), to_f64(recorded)) else {
-            return false;
-        };
-        let sampled: Vec<f64> = values.into_iter().step_by(self.recorded.step).collect();
-        if sampled.len() != theirs.len() || (!is_sample && ours.dims() != recorded.dims()) {
+        let theirs = recorded.wide();
+        let sampled: Vec<f64> = ours.data.iter().copied().step_by(self.recorded.step).collect();
+        if sampled.len() != theirs.len() || (!is_sample && ours.shape != recorded.shape) {
             return false;
         }
         let difference = Difference::between(sampled, theirs);
@@ -206,33 +193,30 @@ impl Suspect<'_> {
     }
 
     /// Rows for columns: in the input, in the value, in both.
-    fn swaps(&self) -> Result<Option<Cause>, VerifyError> {
-        let recorded = &self.recorded.tensor;
-        let swapped = match recorded.dims() {
-            [_, _, _, _] => Some(recorded.transpose(2, 3)?.contiguous()?),
-            _ => None,
-        };
-        let fed = self.fed_with(&swapped_sides(&self.recording.input))?;
+    fn swaps(&self) -> Option<Cause> {
+        let recorded = &self.recorded.array;
+        let fed = self.fed_with(&swapped_sides(&self.recording.input));
         if fed.as_ref().is_some_and(|ours| self.agrees(ours, recorded)) {
-            return Ok(Some(Cause::Sides));
+            return Some(Cause::Sides);
         }
-        let Some(swapped) = swapped else { return Ok(None) };
+        let [_, _, _, _] = recorded.shape[..] else { return None };
+        let swapped = swapped_sides(recorded);
         if fed.is_some_and(|ours| self.agrees(&ours, &swapped)) {
-            return Ok(Some(Cause::SwappedRecording));
+            return Some(Cause::SwappedRecording);
         }
         let ours = self.with(&self.known, NormStatistics::Running, &|_| None);
-        Ok(ours.is_some_and(|ours| self.agrees(&ours, &swapped)).then_some(Cause::SwappedValue))
+        ours.is_some_and(|ours| self.agrees(&ours, &swapped)).then_some(Cause::SwappedValue)
     }
 
-    fn channel_order(&self) -> Result<Option<Cause>, VerifyError> {
-        let ours = self.fed_with(&reversed_channels(&self.recording.input))?;
-        Ok(ours.is_some_and(|ours| self.agrees(&ours, &self.recorded.tensor)).then_some(Cause::Channels))
+    fn channel_order(&self) -> Option<Cause> {
+        let ours = self.fed_with(&reversed_channels(&self.recording.input));
+        ours.is_some_and(|ours| self.agrees(&ours, &self.recorded.array)).then_some(Cause::Channels)
     }
 
     fn statistics(&self) -> Option<Cause> {
         let has_norm = self.steps().iter().any(|node| matches!(node.op, Op::BatchNorm { .. }));
         let ours = has_norm.then(|| self.with(&self.known, NormStatistics::Batch, &|_| None)).flatten()?;
-        self.agrees(&ours, &self.recorded.tensor).then_some(Cause::BatchStatistics)
+        self.agrees(&ours, &self.recorded.array).then_some(Cause::BatchStatistics)
     }
 
     /// Every operator of one kind in the layer replaced by one that it is often mistaken for.
@@ -246,7 +230,7 @@ impl Suspect<'_> {
             let agrees = |other: &Op| {
                 let instead = |now: &Op| (now == op).then(|| other.clone());
                 let ours = self.with(&self.known, NormStatistics::Running, &instead);
-                ours.is_some_and(|ours| self.agrees(&ours, &self.recorded.tensor))
+                ours.is_some_and(|ours| self.agrees(&ours, &self.recorded.array))
             };
             if let Some(other) = mistaken_for(op).into_iter().find(agrees) {
                 return Some(Cause::Operator { ours: described(op), theirs: described(&other) });
@@ -256,15 +240,12 @@ impl Suspect<'_> {
     }
 
     /// Channels whose own error is beyond the tolerance; all of them by a little is another matter.
-    fn channels(&self) -> Result<Option<Cause>, VerifyError> {
+    fn channels(&self) -> Option<Cause> {
         let [_, channels, height, width] = self.layer.shape[..] else {
-            return Ok(None);
+            return None;
         };
-        let ours = self.with(&self.known, NormStatistics::Running, &|_| None);
-        let (Some(ours), Some(theirs)) = (ours, self.recorded.whole()) else {
-            return Ok(None);
-        };
-        let (ours, theirs) = (to_f64(&ours)?, to_f64(theirs)?);
+        let ours = self.with(&self.known, NormStatistics::Running, &|_| None)?.data;
+        let theirs = self.recorded.whole()?.wide();
         let largest = theirs.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
         let allowed = self.layer.local_tolerance.relative * largest;
         let area = (height * width).max(1);
@@ -274,7 +255,7 @@ impl Suspect<'_> {
         let differs = |channel: usize| planes.iter().skip(channel).step_by(channels).any(|off| *off);
         let differing: Vec<usize> = (0..channels).filter(|channel| differs(*channel)).collect();
         let rms = self.layer.local.unwrap_or(self.layer.total).rms;
-        Ok(match differing[..] {
+        match differing[..] {
             [first, ..] if differing.len() < channels => Some(Cause::SomeChannels {
                 first,
                 differing: differing.len(),
@@ -283,7 +264,7 @@ impl Suspect<'_> {
             }),
             [_, ..] if rms < LOW_PRECISION => Some(Cause::LowPrecision { rms }),
             _ => None,
-        })
+        }
     }
 
     /// Parameters of the layer.

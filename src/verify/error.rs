@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use converters::printable;
+use files::printable;
 
-use engine::{RuntimeError, plain};
+use engine::RuntimeError;
 use network::graph::GraphError;
 
 /// Why two sides cannot be compared.
@@ -19,9 +19,18 @@ pub enum VerifyError {
     /// A network that cannot be run.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// Tensors that cannot be made.
-    #[error("{}", plain(.0))]
-    Tensor(#[from] candle_core::Error),
+    /// A report beside a recording that does not say which elements were recorded.
+    #[error(
+        "{}: {what}\n  it stands beside a recording and would say which elements are in that; mend it, or take it away \
+         where the recording is whole",
+        printable(&.file.to_string_lossy())
+    )]
+    Report {
+        /// The report.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A recording without the input that its values belong to.
     #[error("{}: there is no tensor `input`\n  give a file that has it with --input", printable(&.0.to_string_lossy()))]
     NoInput(PathBuf),

@@ -7,15 +7,13 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Tensor};
-
 use super::difference::Difference;
 use super::error::VerifyError;
 use super::local::Local;
-use super::network::{Network, input_tensor};
+use super::network::{Network, OUTPUT};
 use super::recording::{DECODED, Recorded, Recording, module_of};
-use engine::{NormStatistics, Outputs, to_f64};
-use network::graph::{Tap, Value};
+use engine::{NormStatistics, Outputs};
+use network::graph::{Array, Tap, Value};
 
 /// How many times our own largest rounding another implementation's may be: it adds in another order, with errors
 /// of the same size, and the largest of many is compared. PyTorch and ONNX Runtime reach 2.2 times.
@@ -109,7 +107,7 @@ pub fn compare_layers(network: &Network, recording: &Recording) -> Result<Vec<La
     if recording.values.is_empty() {
         return Err(VerifyError::Empty(recording.file.clone()));
     }
-    let comparison = Comparison { network, recording, known: known(network, recording)? };
+    let comparison = Comparison { network, recording, known: known(network, recording) };
     let layers = comparison.run()?;
     if layers.is_empty() {
         let example = recording.values.values().next().map(|value| value.name.clone()).unwrap_or_default();
@@ -120,29 +118,29 @@ pub fn compare_layers(network: &Network, recording: &Recording) -> Result<Vec<La
 }
 
 /// The recorded values that can stand in for our own: whole and of the right shape.
-pub(super) fn known(network: &Network, recording: &Recording) -> candle_core::Result<HashMap<Value, Tensor>> {
+pub(super) fn known<'r>(network: &Network, recording: &'r Recording) -> HashMap<Value, &'r Array> {
     let graph = &network.graph;
     let mut known = HashMap::new();
     for tap in graph.taps() {
         if recording.is_of_any_call(graph, &tap.path) {
             continue;
         }
-        let tensor = recording.value(&tap.path).and_then(Recorded::whole);
-        let fits = |tensor: &&Tensor| graph.node(tap.value).is_some_and(|node| node.shape == tensor.dims());
-        if let Some(tensor) = tensor.filter(fits) {
-            known.entry(tap.value).or_insert_with(|| tensor.clone());
+        let array = recording.value(&tap.path).and_then(Recorded::whole);
+        let fits = |array: &&Array| graph.node(tap.value).is_some_and(|node| node.shape == array.shape);
+        if let Some(array) = array.filter(fits) {
+            known.entry(tap.value).or_insert(array);
         }
     }
     for input in graph.inputs() {
-        known.insert(*input, input_tensor(&recording.input)?);
+        known.insert(*input, &recording.input);
     }
-    Ok(known)
+    known
 }
 
 struct Comparison<'a> {
     network: &'a Network,
     recording: &'a Recording,
-    known: HashMap<Value, Tensor>,
+    known: HashMap<Value, &'a Array>,
 }
 
 /// A value of ours in both precisions.
@@ -153,16 +151,16 @@ struct Ours {
 }
 
 impl Ours {
-    fn new(single: &Tensor, double: &Tensor) -> candle_core::Result<Ours> {
-        Ok(Ours { single: to_f64(single)?, double: to_f64(double)?, shape: double.dims().to_vec() })
+    fn new(single: &Array<f32>, double: Array<f64>) -> Ours {
+        Ours { single: single.wide(), double: double.data, shape: double.shape }
     }
 
     /// The difference to a recorded value, and what it may be.
-    fn against(&self, recorded: &Recorded) -> candle_core::Result<(Difference, Tolerance)> {
-        let theirs = recorded.numbers()?;
+    fn against(&self, recorded: &Recorded) -> (Difference, Tolerance) {
+        let theirs = recorded.array.wide();
         let noise = Difference::between(self.single.iter().copied(), self.double.iter().copied());
         let tolerance = Tolerance::from_noise(noise, theirs.len());
-        Ok((Difference::between(self.double.iter().step_by(recorded.step).copied(), theirs), tolerance))
+        (Difference::between(self.double.iter().step_by(recorded.step).copied(), theirs), tolerance)
     }
 }
 
@@ -177,19 +175,19 @@ impl Comparison<'_> {
                 recorded.entry(tap.value).or_default().push((tap, value));
             }
         }
-        let input = input_tensor(&self.recording.input)?;
-        let start = |dtype| self.network.executor(dtype, NormStatistics::Running).start(&input);
-        let (mut single, mut double) = (start(DType::F32), start(DType::F64));
+        let input = &self.recording.input;
+        let mut single = self.network.single().start(input)?;
+        let mut double = self.network.double(NormStatistics::Running).start(&input.to())?;
         let mut layers = Vec::new();
         for (value, node) in graph.values() {
             let (in_single, in_double) = (single.step(value, node)?, double.step(value, node)?);
             if let Some(recorded) = recorded.get(&value) {
-                let total = Ours::new(&in_single, &in_double)?;
+                let total = Ours::new(&in_single.array()?, in_double.array()?);
                 layers.extend(self.layers(value, &total, recorded)?);
             }
         }
         let mut layers = self.nearest_calls(layers);
-        layers.extend(self.decoded(&single.finish(), &double.finish())?);
+        layers.extend(self.decoded(&single.finish()?, &double.finish()?)?);
         Ok(layers)
     }
 
@@ -222,71 +220,53 @@ impl Comparison<'_> {
         let any_fits = recorded.iter().any(|(_, recorded)| recorded.fits(&total.shape));
         let local = if any_fits { self.local(value)? } else { None };
         let layers = recorded.iter().map(|(tap, recorded)| layer(&tap.path, total, local.as_ref(), recorded));
-        Ok(layers.collect::<candle_core::Result<Vec<Layer>>>()?)
+        Ok(layers.collect())
     }
 
     /// A value from the recorded ones before it.
     fn local(&self, value: Value) -> Result<Option<Ours>, VerifyError> {
         let local = Local { graph: &self.network.graph, known: &self.known, instead: &|_| None };
-        let of = |dtype| local.value(&self.network.executor(dtype, NormStatistics::Running), value);
-        match (of(DType::F32)?, of(DType::F64)?) {
-            (Some(single), Some(double)) => Ok(Some(Ours::new(&single, &double)?)),
-            _ => Ok(None),
-        }
+        let single = local.value(&self.network.single(), value)?;
+        let double = local.value(&self.network.double(NormStatistics::Running), value)?;
+        Ok(single.zip(double).map(|(single, double)| Ours::new(&single, double)))
     }
 
     /// What was decoded from the raw output, which has no node in the graph.
-    fn decoded(&self, single: &Outputs, double: &Outputs) -> Result<Vec<Layer>, VerifyError> {
-        let (Some(single), Some(double)) = (single.get("preds"), double.get("preds")) else {
-            return Ok(Vec::new());
-        };
+    fn decoded(&self, single: &Outputs<f32>, double: &Outputs<f64>) -> Result<Vec<Layer>, VerifyError> {
+        let (single, double) = (single.output(OUTPUT)?, double.output(OUTPUT)?);
         let recorded = self.recording.values.get("output.preds").and_then(Recorded::whole);
-        let recorded = recorded.filter(|raw| raw.dims() == double.dims());
+        let recorded = recorded.filter(|raw| raw.shape == double.shape).map(|raw| (raw, raw.to()));
         let mut layers = Vec::new();
         for path in DECODED {
             let Some(value) = self.recording.values.get(path) else { continue };
-            let shape = value.tensor.dims();
-            let Some(total) = self.decode(path, single, double, shape)? else { continue };
-            let local = match recorded {
-                Some(raw) => self.decode(path, raw, raw, shape)?,
-                None => None,
-            };
-            layers.push(layer(path, &total, local.as_ref(), value)?);
+            let shape = value.array.shape.as_slice();
+            let Some(total) = self.decode(path, &single, &double, shape) else { continue };
+            let local =
+                recorded.as_ref().and_then(|(single, double)| self.decode(path, single, double, shape));
+            layers.push(layer(path, &total, local.as_ref(), value));
         }
         Ok(layers)
     }
 
     /// What is decoded in both precisions, laid out as a recording of `shape` has it.
-    fn decode(
-        &self,
-        name: &str,
-        single: &Tensor,
-        double: &Tensor,
-        shape: &[usize],
-    ) -> Result<Option<Ours>, VerifyError> {
-        let single = self.network.decoded::<f32>(name, single)?;
-        let double = self.network.decoded::<f64>(name, double)?;
-        let ours = single.zip(double).map(|(single, double)| [single, double].map(|part| part.like(shape)));
-        let ours = ours.map(|[single, double]| Ours {
-            single: single.values,
-            double: double.values,
-            shape: double.shape,
-        });
-        Ok(ours)
+    fn decode(&self, name: &str, single: &Array<f32>, double: &Array<f64>, shape: &[usize]) -> Option<Ours> {
+        let single = self.network.decoded(name, single)?.like(shape);
+        let double = self.network.decoded(name, double)?.like(shape);
+        Some(Ours { single: single.values, double: double.values, shape: double.shape })
     }
 }
 
-fn layer(path: &str, total: &Ours, local: Option<&Ours>, recorded: &Recorded) -> candle_core::Result<Layer> {
+fn layer(path: &str, total: &Ours, local: Option<&Ours>, recorded: &Recorded) -> Layer {
     let fits = recorded.fits(&total.shape);
     let (difference, tolerance) = match fits {
-        true => total.against(recorded)?,
+        true => total.against(recorded),
         false => (Difference::INFINITE, Tolerance { relative: 0.0, rms: 0.0 }),
     };
-    let local = local.filter(|_| fits).map(|local| local.against(recorded)).transpose()?;
+    let local = local.filter(|_| fits).map(|local| local.against(recorded));
     let layer = Layer {
         path: path.to_owned(),
         shape: total.shape.clone(),
-        recorded_shape: (!fits).then(|| recorded.tensor.dims().to_vec()),
+        recorded_shape: (!fits).then(|| recorded.array.shape.clone()),
         step: recorded.step,
         total: difference,
         tolerance,
@@ -294,5 +274,5 @@ fn layer(path: &str, total: &Ours, local: Option<&Ours>, recorded: &Recorded) ->
         local_tolerance: local.map_or(tolerance, |(_, tolerance)| tolerance),
         verdict: Verdict::Shape,
     };
-    Ok(if fits { layer.judged() } else { layer })
+    if fits { layer.judged() } else { layer }
 }

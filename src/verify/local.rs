@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
-use candle_core::Tensor;
-
-use engine::{Executor, RuntimeError};
-use network::graph::{Graph, Node, Op, Value};
+use engine::{Executor, Handle, RuntimeError};
+use network::element::Element;
+use network::graph::{Array, Graph, Node, Op, Value};
 
 /// Known values, and operators that may be other than in the graph.
 pub(super) struct Local<'a> {
     pub(super) graph: &'a Graph,
-    pub(super) known: &'a HashMap<Value, Tensor>,
+    pub(super) known: &'a HashMap<Value, &'a Array>,
     /// What to compute instead of an operator; `None` leaves it as it is.
     pub(super) instead: &'a dyn Fn(&Op) -> Option<Op>,
 }
@@ -18,24 +17,24 @@ pub(super) struct Local<'a> {
 impl Local<'_> {
     /// The value of `target` from the nearest known values before it, its own left aside. `None` when a value that
     /// is needed is neither known nor computed.
-    pub(super) fn value(
+    pub(super) fn value<T: Element>(
         &self,
-        executor: &Executor<'_>,
+        executor: &Executor<'_, T>,
         target: Value,
-    ) -> Result<Option<Tensor>, RuntimeError> {
-        let mut computed: HashMap<Value, Tensor> = HashMap::new();
+    ) -> Result<Option<Array<T>>, RuntimeError> {
+        let mut computed: HashMap<Value, Handle<T>> = HashMap::new();
         for value in self.steps(target) {
             let Some(node) = self.graph.node(value) else {
                 return Ok(None);
             };
-            let input = |input: &Value| computed.get(input).or_else(|| self.known.get(input)).cloned();
+            let input = |input: &Value| match (computed.get(input), self.known.get(input)) {
+                (Some(handle), _) => Some(Ok(handle.clone())),
+                (None, known) => known.map(|array| Handle::of(array)),
+            };
             let Some(inputs) = node.inputs.iter().map(input).collect::<Option<Vec<_>>>() else {
                 return Ok(None);
             };
-            let inputs = inputs
-                .iter()
-                .map(|tensor| tensor.to_dtype(executor.dtype()))
-                .collect::<Result<Vec<_>, _>>()?;
+            let inputs = inputs.into_iter().collect::<Result<Vec<_>, RuntimeError>>()?;
             let result = match (self.instead)(&node.op) {
                 Some(op) => executor.apply(&Node { op, ..node.clone() }, &inputs)?,
                 None if inputs.is_empty() => return Ok(None),
@@ -43,7 +42,7 @@ impl Local<'_> {
             };
             computed.insert(value, result);
         }
-        Ok(computed.remove(&target))
+        computed.get(&target).map(Handle::array).transpose()
     }
 
     /// The values to compute for `target`, in order: back from it as far as the known ones.

@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use candle_core::{DType, Tensor};
-
 use super::decoded::{Part, decoded};
 use super::error::VerifyError;
 use super::recording::{DECODED, Recording};
-use engine::{Executor, NormStatistics, Parameters, array_tensor};
+use engine::{Executor, NormStatistics, Parameters};
 use network::element::Element;
-use network::graph::{Array, Graph, Weights};
+use network::graph::{Array, Graph, Value, Weights};
 use network::models::{Form, Model, Size};
 
 /// The most elements of an input: five million pixels. The values of all layers are in memory, about a hundred
 /// for every pixel.
 const MAX_INPUT: usize = 1 << 24;
+
+/// The raw output, from which boxes and scores are decoded.
+pub(super) const OUTPUT: &str = "preds";
 
 /// A network with its weights, written for one input, in f32 and in f64.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub struct Network {
     model: Model,
     pub(super) graph: Graph,
     size: Size,
-    single: Parameters,
-    double: Parameters,
+    single: Parameters<f32>,
+    double: Parameters<f64>,
 }
 
 impl Network {
@@ -37,8 +38,8 @@ impl Network {
             return Err(VerifyError::TooLarge { found: shape.to_vec(), limit: MAX_INPUT });
         }
         let graph = model.graph(Form::Training, shape)?;
-        let single = Parameters::frozen(&graph, weights, DType::F32)?;
-        let double = Parameters::frozen(&graph, weights, DType::F64)?;
+        let single = Parameters::frozen(&graph, weights)?;
+        let double = Parameters::frozen(&graph, weights)?;
         let [_, _, height, width] = shape;
         Ok(Network { model: model.clone(), graph, size: Size { width, height }, single, double })
     }
@@ -48,14 +49,17 @@ impl Network {
         &self.graph
     }
 
-    pub(super) fn executor(&self, dtype: DType, statistics: NormStatistics) -> Executor<'_> {
-        let parameters = if dtype == DType::F64 { &self.double } else { &self.single };
-        Executor::new(&self.graph, parameters, statistics)
+    pub(super) fn single(&self) -> Executor<'_, f32> {
+        Executor::new(&self.graph, &self.single, NormStatistics::Running)
+    }
+
+    pub(super) fn double(&self, statistics: NormStatistics) -> Executor<'_, f64> {
+        Executor::new(&self.graph, &self.double, statistics)
     }
 
     /// One of [`DECODED`] from a raw output `[N, points, row]`, computed in `T`; `None` for a network whose output
     /// is not decoded so.
-    pub(super) fn decoded<T: Element>(&self, name: &str, raw: &Tensor) -> Result<Option<Part>, VerifyError> {
+    pub(super) fn decoded<T: Element>(&self, name: &str, raw: &Array<T>) -> Option<Part> {
         decoded::<T>(name, raw, &self.model.facts(self.size).head, self.size)
     }
 
@@ -64,28 +68,24 @@ impl Network {
     /// # Errors
     /// An operator that fails.
     pub fn record(&self, file: &Path, input: &Array) -> Result<Recording, VerifyError> {
-        let mut tensors = HashMap::new();
-        let executor = self.executor(DType::F32, NormStatistics::Running);
-        let outputs = executor.observe(&input_tensor(input)?, |value, tensor| {
-            tensors.insert(value, tensor.clone());
-        })?;
-        let mut values = HashMap::new();
+        let mut paths: HashMap<Value, Vec<&str>> = HashMap::new();
         for tap in self.graph.taps().iter().filter(|tap| tap.path != "input") {
-            if let Some(tensor) = tensors.get(&tap.value) {
-                values.insert(tap.path.clone(), tensor.clone());
-            }
+            paths.entry(tap.value).or_default().push(&tap.path);
         }
+        let mut values = HashMap::new();
+        let outputs = self.single().observe(input, |value, handle| {
+            for path in paths.get(&value).into_iter().flatten() {
+                values.insert((*path).to_owned(), handle.array()?);
+            }
+            Ok(())
+        })?;
+        let raw = outputs.output(OUTPUT)?;
         for name in DECODED {
-            let raw = outputs.get("preds").map(|raw| self.decoded::<f32>(name, raw)).transpose()?;
-            if let Some(Part { values: numbers, shape }) = raw.flatten() {
+            if let Some(Part { values: numbers, shape }) = self.decoded(name, &raw) {
                 let data = numbers.into_iter().map(|number| number as f32).collect();
-                values.insert(name.to_owned(), array_tensor(&Array { shape, data }, DType::F32)?);
+                values.insert(name.to_owned(), Array { shape, data });
             }
         }
         Ok(Recording::of_run(file, input.clone(), values))
     }
-}
-
-pub(super) fn input_tensor(input: &Array) -> candle_core::Result<Tensor> {
-    array_tensor(input, DType::F32)
 }

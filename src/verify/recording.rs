@@ -6,15 +6,14 @@
 //! file under `activations.PATH.step`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
 use converters::Checkpoint;
 use serde_json::Value as Json;
 
 use super::error::VerifyError;
 use crate::identify::array;
-use engine::to_f64;
 use network::graph::{Array, Graph};
 
 /// Names in recordings of values that are decoded from the raw output.
@@ -29,33 +28,23 @@ pub(super) const YOLO: &str = "output.decoded";
 pub(super) struct Recorded {
     /// Name in the file.
     pub(super) name: String,
-    /// f32; a sample has one axis.
-    pub(super) tensor: Tensor,
+    /// A sample has one axis.
+    pub(super) array: Array,
     /// Distance between recorded elements of the whole value; 1 for a whole value.
     pub(super) step: usize,
 }
 
 impl Recorded {
-    fn new(name: &str, array: Array, step: usize) -> candle_core::Result<Recorded> {
-        let tensor = Tensor::from_vec(array.data, array.shape.as_slice(), &Device::Cpu)?;
-        Ok(Recorded { name: name.to_owned(), tensor, step })
-    }
-
     /// The value, unless it is a sample.
-    pub(super) fn whole(&self) -> Option<&Tensor> {
-        (self.step == 1).then_some(&self.tensor)
-    }
-
-    /// The recorded numbers.
-    pub(super) fn numbers(&self) -> candle_core::Result<Vec<f64>> {
-        to_f64(&self.tensor)
+    pub(super) fn whole(&self) -> Option<&Array> {
+        (self.step == 1).then_some(&self.array)
     }
 
     /// Whether it is a value of `shape`, or a sample of one.
     pub(super) fn fits(&self, shape: &[usize]) -> bool {
         match self.step {
-            1 => self.tensor.dims() == shape,
-            step => self.tensor.elem_count() == shape.iter().product::<usize>().div_ceil(step),
+            1 => self.array.shape == shape,
+            step => self.array.data.len() == shape.iter().product::<usize>().div_ceil(step),
         }
     }
 }
@@ -73,7 +62,7 @@ impl Recording {
     /// Reads a recording; `input` comes from another file where this one has none.
     ///
     /// # Errors
-    /// A file that cannot be read, or no input of shape `[N, 3, H, W]`.
+    /// A file that cannot be read, no input of shape `[N, 3, H, W]`, or a report beside it that is none.
     pub fn read(checkpoint: &Checkpoint, input: Option<&Checkpoint>) -> Result<Recording, VerifyError> {
         let file = checkpoint.path().to_owned();
         let source = if checkpoint.tensor("input").is_some() { Some(checkpoint) } else { input };
@@ -82,12 +71,13 @@ impl Recording {
         let [_, 3, _, _] = input.shape[..] else {
             return Err(VerifyError::InputShape { file, shape: input.shape });
         };
-        let steps = steps_beside(&file);
+        let steps = steps_beside(&file)?;
         let mut values = BTreeMap::new();
         for tensor in checkpoint.tensors().iter().filter(|tensor| tensor.name() != "input") {
             let name = tensor.name();
             let step = steps.get(name).copied().unwrap_or(1);
-            values.insert(tap_path(name), Recorded::new(name, array(tensor)?, step)?);
+            let recorded = Recorded { name: name.to_owned(), array: array(tensor)?, step };
+            values.insert(tap_path(name), recorded);
         }
         Ok(Recording { file, input, values })
     }
@@ -100,8 +90,8 @@ impl Recording {
     }
 
     /// What `values` of a run of our own were, in f32.
-    pub(super) fn of_run(file: &Path, input: Array, values: HashMap<String, Tensor>) -> Recording {
-        let recorded = |(name, tensor): (String, Tensor)| (name.clone(), Recorded { name, tensor, step: 1 });
+    pub(super) fn of_run(file: &Path, input: Array, values: HashMap<String, Array>) -> Recording {
+        let recorded = |(name, array): (String, Array)| (name.clone(), Recorded { name, array, step: 1 });
         Recording { file: file.to_owned(), input, values: values.into_iter().map(recorded).collect() }
     }
 
@@ -130,9 +120,7 @@ impl Recording {
 
     /// The first module of `graph` some of whose recorded values are infinite or no numbers.
     pub fn not_finite<'g>(&self, graph: &'g Graph) -> Option<&'g str> {
-        let is_odd = |value: &Recorded| {
-            value.numbers().is_ok_and(|numbers| numbers.iter().any(|number| !number.is_finite()))
-        };
+        let is_odd = |value: &Recorded| value.array.data.iter().any(|number| !number.is_finite());
         let odd = graph.taps().iter().find(|tap| self.value(&tap.path).is_some_and(is_odd));
         odd.map(|tap| tap.path.as_str())
     }
@@ -160,19 +148,51 @@ fn tap_path(name: &str) -> String {
 }
 
 /// The steps of samples, from a `report.json` in the same folder; none where there is no such report.
-fn steps_beside(file: &Path) -> HashMap<String, usize> {
-    let report = std::fs::read_to_string(file.with_file_name("report.json")).unwrap_or_default();
-    let report: Json = serde_json::from_str(&report).unwrap_or_default();
-    let Some(activations) = report.get("activations").and_then(Json::as_object) else {
-        return HashMap::new();
+fn steps_beside(file: &Path) -> Result<HashMap<String, usize>, VerifyError> {
+    let file = file.with_file_name("report.json");
+    let fault = |what: String| VerifyError::Report { file: file.clone(), what };
+    let report = match std::fs::read(&file) {
+        Ok(report) => report,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashMap::new()),
+        Err(error) => return Err(fault(error.to_string())),
     };
-    let step = |entry: &Json| usize::try_from(entry.get("step")?.as_u64()?).ok().filter(|step| *step > 1);
-    activations.iter().filter_map(|(name, entry)| Some((name.clone(), step(entry)?))).collect()
+    let report: Json = serde_json::from_slice(&report).map_err(|error| fault(format!("no JSON: {error}")))?;
+    let mut steps = HashMap::new();
+    for (name, entry) in report.get("activations").and_then(Json::as_object).into_iter().flatten() {
+        let Some(step) = entry.get("step").filter(|step| !step.is_null()) else { continue };
+        let number = step.as_u64().and_then(|step| usize::try_from(step).ok()).filter(|step| *step > 0);
+        let odd = || fault(format!("the step of `{name}` is {step} and not a number from 1"));
+        steps.insert(name.clone(), number.ok_or_else(odd)?);
+    }
+    Ok(steps)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A report that cannot be read says nothing about samples, which would be compared as whole values.
+    #[test]
+    fn a_report_that_is_none_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let recording = folder.path().join("activations.safetensors");
+        let steps = |report: &str| {
+            std::fs::write(folder.path().join("report.json"), report).unwrap();
+            steps_beside(&recording).map_err(|error| error.to_string())
+        };
+        assert!(steps_beside(&recording).unwrap().is_empty());
+        let whole = r#"{"activations": {"stem": {"step": 4}, "neck": {"step": null}, "head": {}}}"#;
+        assert_eq!(steps(whole).unwrap(), HashMap::from([("stem".to_owned(), 4)]));
+        assert!(steps("[]").unwrap().is_empty());
+        for cut in [&whole[..40], "", "step: 4"] {
+            let error = steps(cut).unwrap_err();
+            assert!(error.contains("report.json: no JSON: "), "{error}");
+        }
+        for odd in ["0", "-4", "2.5", "\"4\""] {
+            let error = steps(&whole.replace("4", odd)).unwrap_err();
+            assert!(error.contains("report.json: the step of `stem` is"), "{error}");
+        }
+    }
 
     #[test]
     fn calls_are_written_in_two_ways() {

@@ -60,7 +60,7 @@ fn a_whole_module_computes_the_original_outputs() {
     let recording = converters::open(folder.join("gold_yolo-tiny_module_output.safetensors")).unwrap();
     let loaded = load(&folder.join("gold_yolo-tiny_module.pt"), Request::default()).unwrap();
     let input = input(&recording);
-    let size = [input.dims()[2], input.dims()[3]];
+    let size = [input.shape[2], input.shape[3]];
     let graph = graph(&gold_yolo_tiny(), Form::Inference, size);
     let (deployed, deployment) = deploy(&graph);
     let folded = deployment.apply(&loaded.weights).unwrap();

@@ -100,7 +100,7 @@ fn the_deploy_form_computes_the_same() {
         let (true, Some(file)) = (report.is_file(), file) else { continue };
         let report = json(&report);
         let input = input(&converters::open(file).unwrap());
-        let size = [input.dims()[2], input.dims()[3]];
+        let size = [input.shape[2], input.shape[3]];
         let graph = graph(&network, Form::Inference, size);
         let weights = synthetic_weights(&graph);
         let (deployed, deployment) = deploy(&graph);

@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
 use converters::Checkpoint;
-use engine::to_f64;
-use network::graph::{Graph, ResizeMode, Weights};
+use network::graph::{Array, Graph, ResizeMode, Weights};
 use network::models::Form;
 use network::models::gold_yolo::GoldYolo;
 use serde_json::Value as Json;
 
-use super::support::{gold_yolo_tiny, input, json, reference, synthetic_weights, taps, values};
+use super::support::{gold_yolo_tiny, input, json, recorded, reference, synthetic_weights, taps, values};
 use super::{decoded, graph, networks, synthetic_constants};
 
 /// What a difference may be: a share of the largest magnitude, or four times the difference between the original's
@@ -46,16 +44,16 @@ fn step(report: &Json, name: &str) -> usize {
 }
 
 /// What our graph computes of a recorded value, if it is a single value in it.
-fn ours(taps: &HashMap<String, Tensor>, name: &str) -> Vec<f64> {
+fn ours(taps: &HashMap<String, Array>, name: &str) -> Vec<f64> {
     if let Some(module) = name.strip_suffix(".act.relu") {
         // Within our hard sigmoid: relu6(x + 3), which is divided by 6.
-        let sigmoid = to_f64(&taps[&format!("{module}.act")]).unwrap();
+        let sigmoid = taps[&format!("{module}.act")].wide();
         return sigmoid.into_iter().map(|value| 6.0 * value).collect();
     }
     // The recordings hold the last call of a module that is called several times.
     let last = (1..).map(|call| format!("{name}#{call}")).take_while(|path| taps.contains_key(path)).last();
     let path = last.as_deref().unwrap_or(name);
-    to_f64(taps.get(path).unwrap_or_else(|| panic!("no tap {name}"))).unwrap()
+    taps.get(path).unwrap_or_else(|| panic!("no tap {name}")).wide()
 }
 
 /// Compares all layers of a recording, and the decoded outputs with synthetic and with real constants.
@@ -64,7 +62,7 @@ fn compare(name: &str, network: &GoldYolo, folder: &Path, file: &str) {
     let report = folder.join(name).join("report.json");
     let report = if report.is_file() { json(&report) } else { Json::Null };
     let input = input(&recording);
-    let size = [input.dims()[2], input.dims()[3]];
+    let size = [input.shape[2], input.shape[3]];
     let graph = graph(network, Form::Training, size);
     let real = synthetic_weights(&graph);
     let taps_of = |weights: &Weights| taps(&graph, weights, &input);
@@ -145,12 +143,10 @@ fn pooling_and_resizing_equal_the_original() {
             net.output("bilinear_back", back);
         })
         .unwrap();
-        let x =
-            Tensor::from_vec(values(&recording, &name("input")), &size("input")[..], &Device::Cpu).unwrap();
-        let taps = taps(&graph, &Weights::default(), &x);
+        let taps = taps(&graph, &Weights::default(), &recorded(&recording, &name("input")));
         for (of, ours) in [("adaptive", &taps["adaptive"]), ("bilinear_back", &taps["output.bilinear_back"])]
         {
-            let share = share(&to_f64(ours).unwrap(), &wide(&recording, &name(of)), None);
+            let share = share(&ours.wide(), &wide(&recording, &name(of)), None);
             assert!(share <= 1.0, "case {case}, {of}: {share} times what is allowed");
         }
     }
@@ -164,9 +160,8 @@ fn outputs_at_other_sizes_equal_the_original() {
     for (input, output) in
         [("input", "gold_yolo-tiny.torch"), ("input.uneven", "gold_yolo-tiny-uneven.torch")]
     {
-        let shape = recording.tensor(input).unwrap().shape().to_vec();
-        let size = [shape[2], shape[3]];
-        let x = Tensor::from_vec(values(&recording, input), shape, &Device::Cpu).unwrap();
+        let x = recorded(&recording, input);
+        let size = [x.shape[2], x.shape[3]];
         let graph = graph(&gold_yolo_tiny(), Form::Inference, size);
         let taps = taps(&graph, &synthetic_weights(&graph), &x);
         let ours = decoded(&taps["output.preds"], size);

@@ -11,8 +11,6 @@ mod training;
 
 use std::collections::HashMap;
 
-use candle_core::Tensor;
-use engine::to_f64;
 use network::graph::cost::costs;
 use network::graph::{Array, Graph, Op, Role, Weights};
 use network::models::gold_yolo::{Block, GoldYolo, Head};
@@ -53,15 +51,15 @@ fn synthetic_constants(graph: &Graph, weights: &Weights) -> Weights {
 }
 
 /// The original's output of `preds`: centre, width and height in pixels, a constant 1, the scores.
-fn decoded(preds: &Tensor, size: [usize; 2]) -> Vec<Vec<f64>> {
-    let row = preds.dims()[2];
+fn decoded(preds: &Array, size: [usize; 2]) -> Vec<Vec<f64>> {
+    let row = preds.shape[2];
     let mut points = Vec::new();
     for stride in [8, 16, 32] {
         let [rows, columns] = size.map(|side| side.div_ceil(stride));
         let cells = (0..rows).flat_map(|y| (0..columns).map(move |x| (x, y)));
         points.extend(cells.map(|(x, y)| (x as f64 + 0.5, y as f64 + 0.5, stride as f64)));
     }
-    let preds = to_f64(preds).unwrap();
+    let preds = preds.wide();
     assert_eq!(preds.len(), points.len() * row);
     let decode = |((x, y, stride), row): (&(f64, f64, f64), &[f64])| {
         let (scores, sides) = row.split_at(row.len() - 4);

@@ -1,32 +1,14 @@
 //! The network in training form: gradients against finite differences, the outputs that losses take.
 
-use candle_core::{DType, Device, Tensor};
-use engine::{Executor, NormStatistics, Parameters, to_f64};
-use network::graph::{Graph, Weights};
+use network::graph::Array;
 use network::models::gold_yolo::{Expansion, GoldYolo, Head, Stage};
 use network::models::{Form, Model};
 
 use super::layers::{share, wide};
-use super::support::{gold_yolo_tiny, input, reference, synthetic_weights, taps};
+use super::support::{Loss, gold_yolo_tiny, input, ramp, reference, synthetic_weights, taps};
 use super::{graph, network};
 
 const INPUT: [usize; 4] = [2, 3, 80, 48];
-
-fn ramp(count: usize, period: usize) -> Vec<f64> {
-    (0..count).map(|i| (i * i % period) as f64 / period as f64 - 0.5).collect()
-}
-
-/// A number that depends on all of every output.
-fn loss(graph: &Graph, parameters: &Parameters) -> Tensor {
-    let input = Tensor::from_vec(ramp(INPUT.iter().product(), 1009), &INPUT[..], &Device::Cpu).unwrap();
-    let outputs = Executor::new(graph, parameters, NormStatistics::Batch).run(&input).unwrap();
-    let parts = graph.outputs().iter().map(|(name, _)| {
-        let output = outputs.get(name).unwrap();
-        let weights = Tensor::from_vec(ramp(output.elem_count(), 97), output.shape(), &Device::Cpu).unwrap();
-        (output * weights).unwrap().mean_all().unwrap()
-    });
-    parts.reduce(|sum, part| (sum + part).unwrap()).unwrap()
-}
 
 /// Attention, injection, pooling and all kinds of blocks: one tensor of each kind, early and late.
 #[test]
@@ -60,23 +42,14 @@ fn gradients_equal_finite_differences() {
     for (network, names) in [(plain, &of_plain[..]), (split, &of_split)] {
         let graph = Model::from(network).graph(Form::Training, INPUT).unwrap();
         let weights = synthetic_weights(&graph);
-        let trainable = |weights: &Weights| Parameters::trainable(&graph, weights, DType::F64).unwrap();
-        let parameters = trainable(&weights);
-        let gradients = loss(&graph, &parameters).backward().unwrap();
-        let ids = graph.parameter_ids();
+        let input = Array { shape: INPUT.to_vec(), data: ramp(INPUT.iter().product(), 1009) };
+        let loss = Loss { graph: &graph, weights: &weights, input };
+        let gradients = loss.gradients();
         for name in names {
-            let gradient = to_f64(gradients.get(parameters.variable(ids[name]).unwrap()).unwrap()).unwrap();
+            let gradient = &gradients[*name].data;
             let larger = |a: &usize, b: &usize| gradient[*a].abs().total_cmp(&gradient[*b].abs());
             let at = (0..gradient.len()).max_by(larger).unwrap();
-            let moved = |step: f64| {
-                let parameters = trainable(&weights);
-                let variable = parameters.variable(ids[name]).unwrap();
-                let mut values = to_f64(variable).unwrap();
-                values[at] += step;
-                variable.set(&Tensor::from_vec(values, variable.shape(), &Device::Cpu).unwrap()).unwrap();
-                to_f64(&loss(&graph, &parameters)).unwrap()[0]
-            };
-            let expected = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+            let expected = loss.difference(name, at, STEP);
             let error = (gradient[at] - expected).abs() / expected.abs();
             assert!(error < 1e-4, "{name}: {} instead of {expected}", gradient[at]);
         }
@@ -97,10 +70,10 @@ fn both_branches_of_the_anchor_head_equal_the_original() {
     let folder = folder.join("n-fuse_ab");
     let recording = converters::open(folder.join("training_outputs.safetensors")).unwrap();
     let input = input(&converters::open(folder.join("activations.safetensors")).unwrap());
-    let size = [input.dims()[2], input.dims()[3]];
+    let size = [input.shape[2], input.shape[3]];
     let graph = graph(&network("n-fuse_ab"), Form::Training, size);
     let taps = taps(&graph, &synthetic_weights(&graph), &input);
-    let ours = |name: &str| to_f64(&taps[&format!("output.{name}")]).unwrap();
+    let ours = |name: &str| taps[&format!("output.{name}")].wide();
     let scores: Vec<f64> = ours("preds").chunks(80 + 4).flat_map(|row| row[..80].to_vec()).collect();
     let parts = [
         ("cls_af", scores),

@@ -17,7 +17,7 @@ const TOLERANCE: f64 = 1e-5;
 fn check(name: &str, file: &Path) {
     let recording = converters::open(file).unwrap();
     let input = input(&recording);
-    let shape = <[usize; 4]>::try_from(input.dims().to_vec()).unwrap();
+    let shape = <[usize; 4]>::try_from(input.shape.clone()).unwrap();
     let graph = preset(name).unwrap().model().graph(Form::Training, shape).unwrap();
     let taps = taps(&graph, &synthetic_weights(&graph), &input);
     let mut worst = (0.0, "");

@@ -1,8 +1,7 @@
 //! The comparison of a network with recordings of its original, right ones and wrong ones.
 
 use crate::support::{reference, synthetic_weights, write_safetensors};
-use candle_core::DType;
-use engine::{Executor, NormStatistics, Parameters, array_tensor, to_array};
+use engine::{Executor, Handle, NormStatistics, Parameters};
 use network::graph::{Array, Weights};
 use network::models::{Form, Model, preset};
 use port::verify::{Cause, Layer, Network, Recording, Verdict, compare_layers, compare_weights, diagnose};
@@ -78,15 +77,16 @@ fn picture(shape: [usize; 4]) -> Array {
 /// What a network with `weights` makes of `fed`, recorded as if `input` had been fed.
 fn record(weights: &Weights, fed: &Array, input: &Array, statistics: NormStatistics) -> Recording {
     let graph = model().graph(Form::Training, <[usize; 4]>::try_from(fed.shape.clone()).unwrap()).unwrap();
-    let parameters = Parameters::frozen(&graph, weights, DType::F32).unwrap();
+    let parameters = Parameters::frozen(&graph, weights).unwrap();
     let mut arrays = vec![("input".to_owned(), input.clone())];
     let executor = Executor::new(&graph, &parameters, statistics);
-    let observer = |value, tensor: &candle_core::Tensor| {
+    let observer = |value, handle: &Handle| {
         for tap in graph.taps().iter().filter(|tap| tap.value == value && tap.path != "input") {
-            arrays.push((tap.path.clone(), to_array(tensor).unwrap()));
+            arrays.push((tap.path.clone(), handle.array()?));
         }
+        Ok(())
     };
-    executor.observe(&array_tensor(fed, DType::F32).unwrap(), observer).unwrap();
+    executor.observe(fed, observer).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("recording.safetensors");
     write_safetensors(&file, &arrays);
@@ -98,7 +98,7 @@ fn verdict(recording: &Recording) -> (Layer, Option<Cause>) {
     let network = network(&model(), &weights(&model()), recording.input());
     let layers = compare_layers(&network, recording).unwrap();
     let layer = first_diverging(&layers).clone();
-    let cause = diagnose(&network, recording, &layer, &[]).unwrap();
+    let cause = diagnose(&network, recording, &layer, &[]);
     (layer, cause)
 }
 
@@ -204,15 +204,16 @@ fn a_swapped_recording_is_named() {
 
 /// What the first convolution makes of a picture.
 fn stem(network: &Network, picture: &Array) -> Array {
-    let parameters = Parameters::frozen(network.graph(), &weights(&model()), DType::F32).unwrap();
+    let parameters = Parameters::frozen(network.graph(), &weights(&model())).unwrap();
     let executor = Executor::new(network.graph(), &parameters, NormStatistics::Running);
     let tap = network.graph().taps().iter().find(|tap| tap.path == "backbone.conv1.0").unwrap().value;
     let mut stem = None;
-    let keep = |value, tensor: &candle_core::Tensor| {
+    let keep = |value, handle: &Handle| {
         if value == tap {
-            stem = Some(to_array(tensor).unwrap());
+            stem = Some(handle.array()?);
         }
+        Ok(())
     };
-    executor.observe(&array_tensor(picture, DType::F32).unwrap(), keep).unwrap();
+    executor.observe(picture, keep).unwrap();
     stem.unwrap()
 }

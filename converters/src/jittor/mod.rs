@@ -10,9 +10,9 @@ use crate::format::Format;
 use crate::limits;
 use crate::memory::Memory;
 use crate::objects::{self, NoStorages};
-use crate::open::Source;
 use crate::pickle;
 use crate::pickle::machine::Persistence;
+use crate::source::Source;
 
 /// Reads a pickle with Jittor's trailer. The checksum of a small file is compared first, so that damage is
 /// called damage; that of a large one is left to [`Checkpoint::verify_file`].

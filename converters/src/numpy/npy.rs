@@ -10,7 +10,7 @@ use super::literal;
 use crate::checkpoint::Checkpoint;
 use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
-use crate::open::Source;
+use crate::source::Source;
 use crate::storage::Storage;
 use crate::tensor::{Change, Tensor, View};
 use crate::value::{Dict, Value};

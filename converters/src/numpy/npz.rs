@@ -5,7 +5,7 @@ use crate::checkpoint::{Checkpoint, Note};
 use crate::error::{ErrorClass, InFile, Problem, Result};
 use crate::format::Format;
 use crate::numpy::npy::{Array, MAX_HEADER};
-use crate::open::Source;
+use crate::source::Source;
 use crate::tensor::{Tensor, View};
 use crate::value::{Dict, Key, Value};
 

@@ -5,6 +5,7 @@
 //! repository in one folder and links to them), the directory it really lies in is allowed as well.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +16,7 @@ use sha1::{Digest, Sha1};
 use super::messages::StringStringEntryProto;
 use crate::error::{Error, InFile, Problem, Result};
 use crate::limits;
-use crate::mapped;
-use crate::open::Source;
+use crate::source::Source;
 use crate::storage::Storage;
 
 /// The external files of one model, each mapped once.
@@ -57,13 +57,10 @@ impl<'a> ExternalFiles<'a> {
         let reference = Reference::parse(place, entries).in_file(&model)?;
         let path = self.directory().join(&reference.location);
         let real = self.resolve(place, &reference.location, &path)?;
-        if !self.files.contains_key(&real) {
-            let file = ExternalFile { bytes: map(&path)?, sha1: None };
-            self.files.insert(real.clone(), file);
-        }
-        // Present by now; an empty file is what a lookup that cannot fail would fall back to.
-        let mut none = ExternalFile { bytes: Bytes::new(), sha1: None };
-        let file = self.files.get_mut(&real).unwrap_or(&mut none);
+        let file = match self.files.entry(real) {
+            Entry::Occupied(file) => file.into_mut(),
+            Entry::Vacant(file) => file.insert(ExternalFile { bytes: files::map(&path)?, sha1: None }),
+        };
         reference.check_sum(file).in_file(&path)?;
         let bytes = reference.slice(place, &file.bytes).in_file(&model)?;
         let record = format!("the data of {place} in `{}`", reference.location);
@@ -94,15 +91,6 @@ impl<'a> ExternalFiles<'a> {
         }
         Err(forbidden(place, &format!("{location} -> {}", real.display()))).in_file(self.model())
     }
-}
-
-/// Maps a file. Pipes are refused without opening them, which would wait for a writer.
-fn map(path: &Path) -> Result<Bytes> {
-    let metadata = std::fs::metadata(path).map_err(Problem::Io).in_file(path)?;
-    if !metadata.is_file() && !metadata.is_dir() {
-        return Err(Error::new(path, Problem::NotRegularFile));
-    }
-    mapped::map(path).in_file(path)
 }
 
 fn forbidden(place: &str, path: &str) -> Problem {

@@ -23,7 +23,7 @@ use prost::Message;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, InFile, Problem, Result};
 use crate::format::Format;
-use crate::open::Source;
+use crate::source::Source;
 use messages::ModelProto;
 
 /// The IR version that made operator sets mandatory.

@@ -13,7 +13,7 @@ use super::payload;
 use crate::checkpoint::Note;
 use crate::dtype::Dtype;
 use crate::error::{Error, InFile, Problem, Result};
-use crate::open::Source;
+use crate::source::Source;
 use crate::storage::Storage;
 use crate::tensor::{Change, Tensor, View};
 use crate::value::Key;

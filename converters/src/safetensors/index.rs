@@ -11,7 +11,7 @@ use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
 use crate::limits;
 use crate::memory::{Memory, grown};
-use crate::open::Source;
+use crate::source::Source;
 use crate::tensor::Tensor;
 use crate::value::Value;
 

@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
 use crate::limits;
-use crate::open::Source;
+use crate::source::Source;
 use crate::storage::Storage;
 use crate::tensor::{Change, Tensor, View, byte_len};
 use crate::value::{Key, Value};

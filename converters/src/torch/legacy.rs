@@ -13,10 +13,10 @@ use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
 use crate::memory::{Memory, hashed};
 use crate::objects::{self, Referent, Storages, TypedStorage};
-use crate::open::Source;
 use crate::pickle::machine::Persistence;
 use crate::pickle::node::{Id, Node};
 use crate::pickle::{self, Pickle};
+use crate::source::Source;
 use crate::storage::Storage;
 
 /// `torch/serialization.py`, MAGIC_NUMBER.

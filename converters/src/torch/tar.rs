@@ -14,11 +14,11 @@ use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
 use crate::memory::{Memory, hashed};
 use crate::objects::{self, Referent, Storages};
-use crate::open::Source;
 use crate::pickle::globals::Meaning;
 use crate::pickle::machine::Persistence;
 use crate::pickle::node::{Id, Node};
 use crate::pickle::{self, Pickle};
+use crate::source::Source;
 use crate::storage::Storage;
 use crate::tensor::{Change, View};
 

@@ -12,10 +12,10 @@ use crate::error::{InFile, Problem, Result};
 use crate::format::Format;
 use crate::memory::Memory;
 use crate::objects::{self, Referent, Storages, TypedStorage};
-use crate::open::Source;
 use crate::pickle::machine::Persistence;
 use crate::pickle::node::Id;
 use crate::pickle::{self, Pickle};
+use crate::source::Source;
 use crate::storage::Storage;
 
 const PICKLE: &str = "data.pkl";

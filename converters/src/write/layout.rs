@@ -5,14 +5,14 @@ use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use files::Output;
 use sha1::{Digest, Sha1};
 
 use super::Tensors;
-use super::output::Output;
 use super::zip::Zip;
 use crate::cast::CastReport;
 use crate::checkpoint::Checkpoint;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::jittor::trailer;
 
 /// More threads than this wait for the disk, not for each other.
@@ -200,7 +200,7 @@ impl<'a> Copier<'a> {
             let workers: Vec<_> = (0..threads).map(|_| work(wake.clone())).collect();
             drop(wake);
             let copied = workers.into_iter().map(join).fold(Ok(()), Result::and);
-            copied.and(join(flusher))
+            copied.and(join(flusher).map_err(Error::from))
         })
     }
 

@@ -1,13 +1,12 @@
 //! Writing a checkpoint in another format, every bit intact.
 //!
 //! A writer first lays the file out (`layout`): bytes it makes itself and tensors, each at its offset. Then
-//! threads copy the tensors into a temporary file beside the target (`output`), which replaces the target
+//! threads copy the tensors into a temporary file beside the target (`files::Output`), which replaces the target
 //! only when everything succeeded, the checksums of the source included.
 
 mod document;
 mod layout;
 mod npz;
-mod output;
 mod pickle;
 mod safetensors;
 mod torch;
@@ -16,6 +15,8 @@ mod zip;
 use std::collections::HashMap;
 use std::path::Path;
 
+use files::Output;
+
 use crate::cast::CastReport;
 use crate::checkpoint::{Checkpoint, Note};
 use crate::dtype::Dtype;
@@ -23,7 +24,6 @@ use crate::error::{InFile, Problem, Result};
 use crate::safetensors::header::METADATA;
 use crate::tensor::Tensor;
 use crate::value::Value;
-use output::Output;
 
 /// A format to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,16 +62,6 @@ impl Target {
             Target::Jittor | Target::Npz => crate::numpy::dtype::descr(dtype).is_some(),
         }
     }
-}
-
-/// Writes a file that appears whole or not at all: an existing one survives any failure.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn whole(target: &Path, bytes: &[u8]) -> Result<()> {
-    let output = Output::create(target)?;
-    output.write_at(0, bytes)?;
-    output.finish()
 }
 
 /// How to write.

@@ -1,7 +1,8 @@
 //! Zip archives of stored records: offsets first, headers once the checksums are known.
 
+use files::Output;
+
 use super::layout::{Content, Plan, Tail};
-use super::output::Output;
 use crate::error::Result;
 
 /// A 32-bit field that says: look into the zip64 extra field.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use converters::printable;
+use files::printable;
 use serde_json::{Value as Json, json};
 
 use super::network::find_table;

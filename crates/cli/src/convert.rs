@@ -158,12 +158,8 @@ impl Convert {
     /// The file to write, which is none of those that are read.
     fn output_path(&self, checkpoint: &Checkpoint) -> Result<PathBuf> {
         let output = self.output.clone().unwrap_or_else(|| self.default_output());
-        let Ok(existing) = output.canonicalize() else {
-            return Ok(output);
-        };
-        let files: HashSet<&Path> = checkpoint.tensors().iter().map(Tensor::file).collect();
-        let mut inputs = files.into_iter().chain([self.input.as_path()]);
-        if inputs.any(|input| input.canonicalize().is_ok_and(|input| input == existing)) {
+        let inputs: HashSet<&Path> = checkpoint.tensors().iter().map(Tensor::file).collect();
+        if files::is_among(&output, inputs.into_iter().chain([self.input.as_path()])) {
             let message = format!("{} is an input; name another output with -o", output.display());
             return Err(Usage(message).into());
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use converters::printable;
+use files::printable;
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -127,11 +127,7 @@ impl Detect {
         let Some(output) = &self.coco else { return Ok(()) };
         let names = self.names.as_ref().map(PathBuf::from);
         let others = files.iter().chain([&self.weights]).chain(&names).chain(drawings);
-        let same = |other: &&PathBuf| match (other.canonicalize(), output.canonicalize()) {
-            (Ok(other), Ok(output)) => other == output,
-            _ => *other == output,
-        };
-        if others.into_iter().any(|other| same(&other)) {
+        if files::is_among(output, others) {
             let message = format!("{} is read or drawn; write the results to another file", output.display());
             return Err(Usage(message).into());
         }
@@ -143,10 +139,10 @@ impl Detect {
         let Some(folder) = &self.save else { return Ok(Vec::new()) };
         std::fs::create_dir_all(folder).map_err(|problem| Error::Io { file: folder.clone(), problem })?;
         let drawings: Vec<PathBuf> = files.iter().map(|file| folder.join(drawn_name(file))).collect();
-        let inputs: HashSet<PathBuf> = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
+        let inputs: HashSet<PathBuf> = files.iter().map(|file| files::place(file)).collect();
         let mut taken = HashSet::new();
         for drawing in &drawings {
-            if drawing.canonicalize().is_ok_and(|drawing| inputs.contains(&drawing)) {
+            if inputs.contains(&files::place(drawing)) {
                 let message = format!("{} is an input; save to another folder", drawing.display());
                 return Err(Usage(message).into());
             }
@@ -307,7 +303,7 @@ const QUALITY: u8 = 92;
 fn save(picture: &RgbImage, file: &Path) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, QUALITY))?;
-    Ok(converters::write::whole(file, bytes.get_ref())?)
+    Ok(files::write_whole(file, bytes.get_ref())?)
 }
 
 fn write_results(output: &Path, seen: &[Seen], ids: &[Id], labels: &Labels) -> Result<()> {
@@ -315,7 +311,7 @@ fn write_results(output: &Path, seen: &[Seen], ids: &[Id], labels: &Labels) -> R
         seen.detections.iter().map(|detection| result_entry(id.clone(), detection, labels)).collect()
     };
     let results: Vec<ResultEntry> = seen.iter().zip(ids).flat_map(of).collect();
-    Ok(converters::write::whole(output, &serde_json::to_vec(&results)?)?)
+    Ok(files::write_whole(output, &serde_json::to_vec(&results)?)?)
 }
 
 /// On a terminal, for more than one picture.

@@ -39,6 +39,9 @@ fn classified(error: &anyhow::Error) -> (&'static str, Option<String>, u8) {
     if let Some(error) = error.downcast_ref::<vision::pictures::Error>() {
         return (error.class(), shown(error.file()), BAD_INPUT);
     }
+    if let Some(error) = error.downcast_ref::<files::Error>() {
+        return ("io", shown(error.file()), BAD_INPUT);
+    }
     if let Some(error) = error.downcast_ref::<port::detect::Error>() {
         let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
         return (error.class(), error.file().and_then(shown), code);

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use converters::{Checkpoint, Dtype, Tensor, Value, decode, json as tree};
+use files::Sha256;
 use regex::Regex;
 use serde_json::{Map, Value as Json, json};
-use sha2::{Digest, Sha256};
 
 use super::network::inspected;
 use super::outcome::Report;
@@ -65,7 +65,7 @@ impl Inspect {
             return Ok(row);
         }
         let mut statistics = Statistics::new(tensor.dtype());
-        let mut hasher = Sha256::new();
+        let mut hasher = Sha256::default();
         tensor.read(&mut |chunk| {
             if self.stats {
                 statistics.add(chunk);
@@ -76,7 +76,7 @@ impl Inspect {
             Ok(())
         })?;
         row.statistics = (self.stats && statistics.is_meaningful()).then_some(statistics);
-        row.sha256 = self.hash.then(|| hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+        row.sha256 = self.hash.then(|| hasher.hexadecimal());
         Ok(row)
     }
 

@@ -1,6 +1,6 @@
 //! Runs a graph.
 //!
-//! - [`Executor`] interprets the nodes with candle tensors and candle's autograd: the reference for everything
+//! - [`Executor`] interprets the nodes one by one, with gradients by autograd: the reference for everything
 //!   faster, for f32 and f64, with an observer of every value;
 //! - [`Plan`] runs a graph in f32 as fast as possible, [`Plans`] a network for inputs of several shapes;
 //! - [`Parameters`] are the tensors of a graph's parameters, frozen or trainable;
@@ -18,6 +18,6 @@ pub use error::RuntimeError;
 pub use kernels::channels_last::instructions::instructions;
 pub use kernels::channels_last::peak::peak_flops;
 pub use plan::{Plan, Plans};
-pub use reference::{Executor, Outputs, Parameters, Run, array_tensor, plain, to_array, to_f64};
+pub use reference::{Executor, Forward, Gradients, Handle, NodeGradients, Outputs, Parameters, Run};
 pub use statistics::NormStatistics;
 pub use training::{Sgd, Training, TrainingPlan};

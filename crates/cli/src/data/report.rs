@@ -126,7 +126,7 @@ fn examples(text: &mut String, defects: &Defects) -> Result<()> {
         for example in examples {
             let separator = if example.detail.is_empty() { "" } else { ": " };
             let line = format!("{}{separator}{}", example.place, example.detail);
-            writeln!(text, "  {}", converters::printable(&line))?;
+            writeln!(text, "  {}", files::printable(&line))?;
         }
         if let more @ 1.. = number - examples.len() as u64 {
             writeln!(text, "  and {} more", count(more))?;

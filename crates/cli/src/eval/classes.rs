@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use converters::printable;
+use files::printable;
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::Usage;

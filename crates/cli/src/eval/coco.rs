@@ -89,7 +89,7 @@ impl Coco {
         let plan = recorded.as_ref().map_or_else(|| self.plan(), Plan::again)?;
         let outcome = plan.run()?;
         if let Some(file) = &self.curves {
-            converters::write::whole(file, &serde_json::to_vec(&curves(&outcome.evaluation))?)?;
+            files::write_whole(file, &serde_json::to_vec(&curves(&outcome.evaluation))?)?;
         }
         match recorded {
             Some(recorded) => recorded.compare(&outcome.document()?),
@@ -101,9 +101,7 @@ impl Coco {
     fn check_outputs(&self) -> Result<()> {
         let inputs = [&self.annotations, &self.results, &self.detector.weights, &self.replay];
         for output in self.curves.iter().chain(&self.results_out) {
-            let Ok(place) = output.canonicalize() else { continue };
-            let mut inputs = inputs.into_iter().flatten();
-            if inputs.any(|input| input.canonicalize().is_ok_and(|input| input == place)) {
+            if files::is_among(output, inputs.into_iter().flatten()) {
                 let message = format!("{} is an input; write to another file", output.display());
                 return Err(Usage(message).into());
             }
@@ -145,7 +143,7 @@ impl Plan {
         let Detected { detections, results, detector } = source.detections(&truth, settings)?;
         if let Some(keep) = keep {
             let records = records(&truth, &detections);
-            converters::write::whole(keep, &serde_json::to_vec(&records)?)?;
+            files::write_whole(keep, &serde_json::to_vec(&records)?)?;
         }
         let images = chosen_images(&truth, settings)?.len();
         let mut evaluation = evaluate(&truth, &detections, settings)?;

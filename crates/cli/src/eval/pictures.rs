@@ -5,11 +5,11 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use anyhow::Result;
+use files::{Sha256, sha256};
 use image::RgbImage;
-use sha2::{Digest, Sha256};
 
 use super::classes::Class;
-use super::provenance::{hexadecimal, listed, sha256};
+use super::provenance::listed;
 use crate::detect::progress_bar;
 use port::detect::coco::decimal;
 use port::detect::{self, Detector};
@@ -53,7 +53,7 @@ pub(super) fn look(
     classes: &[Class],
 ) -> Result<(Detections, String)> {
     let bar = progress_bar(pictures.len());
-    let mut seen = Seen { classes, entries: Vec::new(), unlisted: BTreeMap::new(), hash: Sha256::new() };
+    let mut seen = Seen { classes, entries: Vec::new(), unlisted: BTreeMap::new(), hash: Sha256::default() };
     std::thread::scope(|scope| {
         // As many as the network takes at once wait for it.
         let (sender, receiver) = sync_channel(batch.max(WAITING));
@@ -68,7 +68,7 @@ pub(super) fn look(
     bar.finish_and_clear();
     let Seen { entries, unlisted, hash, .. } = seen;
     let detections = Detections { entries, unknown_categories: unlisted, ..Detections::default() };
-    Ok((detections, hexadecimal(hash)))
+    Ok((detections, hash.hexadecimal()))
 }
 
 /// Decoded pictures that wait at least.

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use files::{Sha256, sha256};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::classes::Matching;
 use super::options::DetectorOptions;
@@ -70,26 +70,17 @@ impl Hashed {
 
     /// Files of a folder: their names and contents are hashed together.
     pub(super) fn folder(folder: &Path, files: &[PathBuf]) -> Result<Hashed, Error> {
-        let mut hash = Sha256::new();
+        let mut hash = Sha256::default();
         for file in files {
             hash.update(listed(file, &sha256(&read_file(file)?)));
         }
-        Ok(Hashed { file: folder.to_owned(), sha256: hexadecimal(hash) })
+        Ok(Hashed { file: folder.to_owned(), sha256: hash.hexadecimal() })
     }
 
     /// The first digits of the hash, for people.
     pub(super) fn short(&self) -> &str {
         self.sha256.get(..16).unwrap_or(&self.sha256)
     }
-}
-
-/// In hexadecimal digits.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    hexadecimal(Sha256::new_with_prefix(bytes))
-}
-
-pub(super) fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A file's line in the list of files whose hash stands for them all: its name and the SHA-256 of its content.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use converters::printable;
+use files::printable;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use converters::printable;
+use files::printable;
 
 use super::classes::Matching;
 use super::outcome::CocoOutcome;

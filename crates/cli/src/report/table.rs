@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use converters::printable;
+use files::printable;
 
 /// Where a column's text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

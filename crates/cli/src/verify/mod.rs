@@ -138,7 +138,7 @@ impl Verify {
         Ok(Findings {
             weights: None,
             input: picture.map(|picture| compare_input(&picture, recording.input())),
-            cause: cause(&network, &recording, &layers, &[])?,
+            cause: cause(&network, &recording, &layers, &[]),
             unknown: recording.unknown(network.graph()),
             alone: Vec::new(),
             layers,
@@ -157,7 +157,7 @@ impl Verify {
         let layers = compare_layers(&network, &recording)?;
         let weights = compare_weights(network.graph(), &ours.weights, &theirs.weights)?;
         Ok(Findings {
-            cause: cause(&network, &recording, &layers, &weights)?,
+            cause: cause(&network, &recording, &layers, &weights),
             weights: Some(weights),
             input: None,
             unknown: Vec::new(),
@@ -210,9 +210,8 @@ fn cause(
     recording: &Recording,
     layers: &[Layer],
     changed: &[WeightDifference],
-) -> Result<Option<Cause>> {
-    let first = first_diverging(layers);
-    Ok(first.map(|layer| diagnose(network, recording, layer, changed)).transpose()?.flatten())
+) -> Option<Cause> {
+    diagnose(network, recording, first_diverging(layers)?, changed)
 }
 
 /// Parameters that only one of two checkpoints has: those of the auxiliary branch.

@@ -1,10 +1,10 @@
 //! What a plan does, one kernel after another.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
-
 use super::place::Place;
+use crate::RuntimeError;
 use crate::kernels::channels_last::aligned::Aligned;
 use crate::kernels::channels_last::axis::{Along, Axis};
 use crate::kernels::channels_last::deformed::Samples;
@@ -21,10 +21,9 @@ use crate::kernels::channels_last::team::Team;
 use crate::kernels::channels_last::winograd::Winograd;
 use crate::kernels::channels_last::workspaces::Workspaces;
 use crate::kernels::channels_last::{Grid, Run};
-use crate::reference::Parameters;
+use crate::reference::node;
 use crate::resample::Resample;
-use crate::{Executor, NormStatistics, RuntimeError};
-use network::graph::{Activation, Graph, Pool, Value};
+use network::graph::{Activation, Array, Graph, Pool, Value};
 
 /// Some channels of a value: buffer, pixels, position of the first channel.
 #[derive(Debug, Clone, Copy)]
@@ -200,7 +199,7 @@ impl Kernel {
 #[derive(Debug)]
 pub(super) struct Reference {
     pub(super) graph: Graph,
-    pub(super) parameters: Parameters,
+    pub(super) parameters: HashMap<Value, Vec<Array>>,
 }
 
 /// What steps are run with.
@@ -330,15 +329,17 @@ fn operand<'a>(part: &Part, data: &'a [f32]) -> Operand<'a> {
 impl Reference {
     /// The numbers of a node's result, row-major.
     fn run(&self, value: Value, inputs: &[Place], buffers: &[Aligned]) -> Result<Vec<f32>, RuntimeError> {
-        let Some(node) = self.graph.node(value) else { return Ok(Vec::new()) };
-        let tensors = inputs.iter().zip(&node.inputs).map(|(place, input)| {
-            let shape = self.graph.node(*input).map(|node| node.shape.clone()).unwrap_or_default();
-            let mut numbers = vec![0.0; place.elements()];
-            place.read(buffers.get(place.buffer).map(Aligned::floats).unwrap_or_default(), &mut numbers);
-            Tensor::from_vec(numbers, shape, &Device::Cpu)
+        let (Some(node), Some(parameters)) = (self.graph.node(value), self.parameters.get(&value)) else {
+            return Err(RuntimeError::internal("", "a step for a node that is not in the graph"));
+        };
+        let fault = || RuntimeError::internal(self.graph.path(node), "an operand that is nowhere");
+        let arrays = inputs.iter().zip(&node.inputs).map(|(place, input)| {
+            let shape = self.graph.node(*input).map(|node| node.shape.clone()).ok_or_else(fault)?;
+            let mut data = vec![0.0; place.elements()];
+            place.read(buffers.get(place.buffer).ok_or_else(fault)?.floats(), &mut data);
+            Ok(Array { shape, data })
         });
-        let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
-        let executor = Executor::new(&self.graph, &self.parameters, NormStatistics::Running);
-        Ok(executor.apply(node, &tensors)?.flatten_all()?.to_vec1()?)
+        let arrays = arrays.collect::<Result<Vec<_>, RuntimeError>>()?;
+        Ok(node::forward(&self.graph, node, &arrays, parameters)?.data)
     }
 }

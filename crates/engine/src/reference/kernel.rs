@@ -1,6 +1,7 @@
 //! What an operator is: row-major slices and shapes in, row-major slices out, with a derivative.
 
 use network::element::Element;
+use network::graph::Array;
 
 /// Row-major numbers and their shape.
 #[derive(Debug, Clone, Copy)]
@@ -9,7 +10,11 @@ pub(crate) struct View<'a, T> {
     pub(crate) shape: &'a [usize],
 }
 
-impl<T> View<'_, T> {
+impl<'a, T> View<'a, T> {
+    pub(crate) fn of(array: &'a Array<T>) -> View<'a, T> {
+        View { data: &array.data, shape: &array.shape }
+    }
+
     /// N, C, H, W; what is missing counts as 1. The graph has checked the shape.
     pub(crate) fn planes(&self) -> [usize; 4] {
         std::array::from_fn(|axis| self.shape.get(axis).copied().unwrap_or(1))

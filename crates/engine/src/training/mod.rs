@@ -149,13 +149,10 @@ impl TrainingPlan {
             renumber(&mut output.place);
             output.gradient.iter_mut().for_each(renumber);
         }
-        let by_reference = |value| {
-            forward.iter().any(|step| step.value == value && matches!(step.kernel, Kernel::Reference))
-        };
         let state = State {
             buffers,
             learned: compiler.learned(|parameter| reached.contains(&parameter))?,
-            reference: Reference::new(graph, weights, by_reference)?,
+            reference: Reference::new(graph),
             scratch: Scratch::new(compiler.scratch),
             norms: compiler.norms,
         };

@@ -1,44 +1,38 @@
 //! Nodes without a kernel: by the reference executor, forward and backward.
 
-use candle_core::{DType, Device, Tensor, Var};
-
 use super::place::Place;
 use super::step::{State, Step, Sum};
+use crate::RuntimeError;
 use crate::kernels::channels_last::aligned::Aligned;
-use crate::reference::Parameters;
-use crate::{Executor, NormStatistics, RuntimeError, array_tensor};
-use network::graph::{Graph, Node, Value, Weights};
+use crate::reference::node::{Wanted, backward, forward};
+use network::graph::{Array, Graph, Node};
 
-/// The graph with the parameters of those nodes that the reference executor runs.
+/// The graph whose nodes the reference executor runs.
 #[derive(Debug)]
 pub(super) struct Reference {
     graph: Graph,
-    parameters: Parameters,
 }
 
 impl Reference {
-    pub(super) fn new(
-        graph: &Graph,
-        weights: &Weights,
-        is_chosen: impl Fn(Value) -> bool,
-    ) -> Result<Reference, RuntimeError> {
-        let parameters = Parameters::variables_of_nodes(graph, weights, DType::F32, is_chosen)?;
-        Ok(Reference { graph: graph.clone(), parameters })
+    pub(super) fn new(graph: &Graph) -> Reference {
+        Reference { graph: graph.clone() }
     }
 
     pub(super) fn graph(&self) -> &Graph {
         &self.graph
     }
+
+    fn node(&self, step: &Step) -> Result<&Node, RuntimeError> {
+        let missing = || RuntimeError::internal("", "a step for a node that is not in the graph");
+        self.graph.node(step.value).ok_or_else(missing)
+    }
 }
 
 impl State {
     pub(super) fn forward_by_reference(&mut self, step: &Step) -> Result<(), RuntimeError> {
-        let Some(node) = self.reference.graph.node(step.value) else { return Ok(()) };
-        self.refresh(node)?;
-        let inputs = self.tensors(node, &step.operands)?;
-        let executor =
-            Executor::new(&self.reference.graph, &self.reference.parameters, NormStatistics::Running);
-        let result = executor.apply(node, &inputs)?.detach();
+        let node = self.reference.node(step)?;
+        let inputs = self.arrays(node, &step.operands)?;
+        let result = forward(&self.reference.graph, node, &inputs, &self.parameters(node)?)?;
         if let Some(Some(target)) = step.targets.first() {
             write(&mut self.buffers, &target.place, &result, target.add)?;
         }
@@ -50,68 +44,65 @@ impl State {
         step: &Step,
         sums: &[Option<Sum>],
     ) -> Result<(), RuntimeError> {
-        let Some(node) = self.reference.graph.node(step.value) else { return Ok(()) };
-        self.refresh(node)?;
-        let (gradient, inputs) =
-            step.operands.split_last().map_or((None, &[][..]), |(last, rest)| (Some(last), rest));
-        let inputs = self.tensors(node, inputs)?;
-        let inputs = inputs.iter().map(Var::from_tensor).collect::<candle_core::Result<Vec<Var>>>()?;
-        let Some(gradient) = gradient else { return Ok(()) };
-        let gradient = tensor(&self.buffers, gradient, &node.shape)?;
-        let executor =
-            Executor::new(&self.reference.graph, &self.reference.parameters, NormStatistics::Running);
-        let taken: Vec<Tensor> = inputs.iter().map(|input| input.as_tensor().clone()).collect();
-        let result = executor.apply(node, &taken)?;
-        let gradients = (result * gradient)?.sum_all()?.backward()?;
-        for (target, input) in step.targets.iter().zip(&inputs) {
-            if let (Some(target), Some(gradient)) = (target, gradients.get(input)) {
+        let node = self.reference.node(step)?;
+        let Some((gradient, inputs)) = step.operands.split_last() else {
+            return Err(RuntimeError::internal(self.reference.graph.path(node), "there is no gradient"));
+        };
+        let inputs = self.arrays(node, inputs)?;
+        let gradient = array(&self.buffers, gradient, &node.shape)?;
+        let parameters = self.parameters(node)?;
+        let of_inputs: Vec<bool> = (0..inputs.len()).map(|at| is_some(&step.targets, at)).collect();
+        let of_parameters: Vec<bool> = (0..parameters.len()).map(|at| is_some(sums, at)).collect();
+        let wanted = Wanted { inputs: &of_inputs, parameters: &of_parameters };
+        let gradients = backward(&self.reference.graph, node, &inputs, &parameters, &gradient, wanted)?;
+        for (target, gradient) in step.targets.iter().zip(&gradients.inputs) {
+            if let (Some(target), Some(gradient)) = (target, gradient) {
                 write(&mut self.buffers, &target.place, gradient, target.add)?;
             }
         }
-        for (sum, id) in sums.iter().zip(&node.parameters) {
-            let variable = self.reference.parameters.variable(*id);
-            let gradient = variable.and_then(|variable| gradients.get(variable));
+        for (sum, gradient) in sums.iter().zip(&gradients.parameters) {
             let (Some(sum), Some(gradient)) = (sum, gradient) else { continue };
-            let numbers = gradient.flatten_all()?.to_vec1::<f32>()?;
-            if let Some(own) = self.learned.get_mut(sum.parameter) {
-                own.put_gradient(&numbers, sum.add);
-            }
+            let missing = || RuntimeError::internal("", "a gradient of a parameter that is not there");
+            self.learned.get_mut(sum.parameter).ok_or_else(missing)?.put_gradient(&gradient.data, sum.add);
         }
         Ok(())
     }
 
-    /// Gives the variables of a node the numbers of its parameters.
-    fn refresh(&self, node: &Node) -> Result<(), RuntimeError> {
-        for id in &node.parameters {
-            if let (Some(variable), Some(own)) =
-                (self.reference.parameters.variable(*id), self.learned.get(id.index()))
-            {
-                let array = network::graph::Array { shape: own.parameter.shape.clone(), data: own.numbers() };
-                variable.set(&array_tensor(&array, DType::F32)?)?;
-            }
-        }
-        Ok(())
+    fn parameters(&self, node: &Node) -> Result<Vec<Array>, RuntimeError> {
+        let missing =
+            || RuntimeError::internal(self.reference.graph.path(node), "a parameter that is not there");
+        let parameters = node.parameters.iter().map(|id| {
+            let own = self.learned.get(id.index()).ok_or_else(missing)?;
+            Ok(Array { shape: own.parameter.shape.clone(), data: own.numbers() })
+        });
+        parameters.collect()
     }
 
-    fn tensors(&self, node: &Node, places: &[Place]) -> Result<Vec<Tensor>, RuntimeError> {
+    fn arrays(&self, node: &Node, places: &[Place]) -> Result<Vec<Array>, RuntimeError> {
+        let missing =
+            || RuntimeError::internal(self.reference.graph.path(node), "an operand that is nowhere");
         let inputs = places.iter().zip(&node.inputs).map(|(place, input)| {
-            let shape = self.reference.graph.node(*input).map(|node| node.shape.as_slice());
-            tensor(&self.buffers, place, shape.unwrap_or_default())
+            let input = self.reference.graph.node(*input).ok_or_else(missing)?;
+            array(&self.buffers, place, &input.shape)
         });
         inputs.collect()
     }
 }
 
-fn tensor(buffers: &[Aligned], place: &Place, shape: &[usize]) -> Result<Tensor, RuntimeError> {
-    let mut numbers = vec![0.0; place.elements()];
-    place.read(buffers.get(place.buffer).map(Aligned::floats).unwrap_or_default(), &mut numbers);
-    Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?)
+fn is_some<T>(options: &[Option<T>], at: usize) -> bool {
+    options.get(at).is_some_and(Option::is_some)
 }
 
-fn write(buffers: &mut [Aligned], place: &Place, result: &Tensor, add: bool) -> Result<(), RuntimeError> {
-    let numbers = result.flatten_all()?.to_vec1::<f32>()?;
-    if let Some(buffer) = buffers.get_mut(place.buffer) {
-        place.write(&numbers, buffer.floats_mut(), add);
-    }
+fn array(buffers: &[Aligned], place: &Place, shape: &[usize]) -> Result<Array, RuntimeError> {
+    let missing = || RuntimeError::internal("", "a value in a buffer that is not there");
+    let mut data = vec![0.0; place.elements()];
+    place.read(buffers.get(place.buffer).ok_or_else(missing)?.floats(), &mut data);
+    Ok(Array { shape: shape.to_vec(), data })
+}
+
+fn write(buffers: &mut [Aligned], place: &Place, result: &Array, add: bool) -> Result<(), RuntimeError> {
+    let missing = || RuntimeError::internal("", "a value in a buffer that is not there");
+    let buffer = buffers.get_mut(place.buffer).ok_or_else(missing)?;
+    place.write(&result.data, buffer.floats_mut(), add);
     Ok(())
 }

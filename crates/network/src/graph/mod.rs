@@ -12,6 +12,7 @@
 //! - [`cost`] counts parameters and floating-point operations per module;
 //! - [`rewrite`] rewrite a graph and its weights together.
 
+mod array;
 mod builder;
 pub mod cost;
 mod error;
@@ -21,8 +22,9 @@ pub mod rewrite;
 mod shape;
 mod weights;
 
+pub use array::Array;
 pub use builder::{Output, Scope};
 pub use error::GraphError;
 pub use ir::{Graph, Module, ModuleId, Node, Parameter, ParameterId, Role, Tap, Value};
 pub use op::{Activation, Conv, DeformConv, Op, Pool, ResizeMode};
-pub use weights::{Array, Weights};
+pub use weights::Weights;

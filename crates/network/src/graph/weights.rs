@@ -2,17 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::array::Array;
 use super::error::GraphError;
 use super::ir::{Graph, Parameter, Role};
-
-/// Numbers in a shape, row-major.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Array {
-    /// The shape; empty for a single number.
-    pub shape: Vec<usize>,
-    /// The numbers.
-    pub data: Vec<f32>,
-}
 
 /// Named values. The names are those of the parameters they are for.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -41,7 +41,7 @@ impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Id::Number(number) => write!(f, "{number}"),
-            Id::Text(text) => write!(f, "{}", converters::printable(text)),
+            Id::Text(text) => write!(f, "{}", files::printable(text)),
         }
     }
 }

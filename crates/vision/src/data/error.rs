@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use converters::printable;
+use files::printable;
 
 use super::fault::Fault;
 use super::format::Format;
@@ -124,7 +124,7 @@ pub enum Error {
     NoPictures,
     /// A file could not be written whole.
     #[error(transparent)]
-    Write(#[from] converters::Error),
+    Write(#[from] files::Error),
 }
 
 impl Error {

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use sha2::{Digest, Sha256};
+use files::Sha256;
 
 use super::set::DataSet;
 
@@ -78,7 +78,10 @@ pub fn split(set: &DataSet, ratio: &Ratio, seed: u64) -> Vec<DataSet> {
 }
 
 fn draw(seed: u64, file: &str) -> [u8; 32] {
-    Sha256::new().chain_update(seed.to_le_bytes()).chain_update(file).finalize().into()
+    let mut hash = Sha256::default();
+    hash.update(seed.to_le_bytes());
+    hash.update(file);
+    hash.bytes()
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub fn store(
     if output.exists() && !std::fs::read_dir(output).is_ok_and(is_empty) {
         return Err(Error::Exists { path: output.to_owned() });
     }
-    whole_folder(output, |folder| {
+    files::fill_whole(output, |folder| {
         let mut tree = Tree { folder, pictures, treatment, stored: Stored::default() };
         match format {
             Format::Coco => tree.coco(parts)?,
@@ -99,39 +99,11 @@ fn store_file(set: &DataSet, treatment: Pictures, input: &Path, output: &Path) -
     if treatment == Pictures::Copied {
         return Err(Error::NotAFolder { path: output.to_owned() });
     }
-    let same = |one: &Path, other: &Path| Some(one.canonicalize().ok()? == other.canonicalize().ok()?);
-    if same(input, output) == Some(true) {
+    if files::is_same(input, output) {
         return Err(Error::IsInput { path: output.to_owned() });
     }
-    converters::write::whole(output, coco::write(set).as_bytes())?;
+    files::write_whole(output, coco::write(set).as_bytes())?;
     Ok(Stored::default())
-}
-
-/// Fills a new folder beside its place, and puts it there when all went well.
-fn whole_folder<T>(output: &Path, fill: impl FnOnce(&Path) -> Result<T, Error>) -> Result<T, Error> {
-    let parent = match output.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let at = |path: &Path| at(path.to_owned());
-    std::fs::create_dir_all(parent).map_err(at(parent))?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".port-").suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The umask applies, as to any new folder.
-        builder.permissions(std::fs::Permissions::from_mode(0o777));
-    }
-    let folder = builder.tempdir_in(parent).map_err(at(parent))?;
-    let filled = fill(folder.path())?;
-    if output.exists() {
-        std::fs::remove_dir(output).map_err(at(output))?;
-    }
-    std::fs::rename(folder.path(), output).map_err(at(output))?;
-    // Nothing is left to clean up under the old name.
-    drop(folder.keep());
-    Ok(filled)
 }
 
 /// Names the file in what the system says.

@@ -9,8 +9,6 @@ mod plain;
 
 use std::collections::HashMap;
 
-use candle_core::DType;
-
 use self::concatenation::{Target, targets};
 use self::convolution::{Waiting, has_kernel};
 use self::early::Early;
@@ -24,9 +22,8 @@ use crate::RuntimeError;
 use crate::kernels::channels_last::instructions::Instructions;
 use crate::kernels::channels_last::workspaces::Workspaces;
 use crate::kernels::channels_last::{Grid, runs};
-use crate::reference::Parameters;
 use crate::resample::Resample;
-use network::graph::{Conv, Graph, GraphError, Node, Op, Value};
+use network::graph::{Array, Conv, Graph, GraphError, Node, Op, Value};
 
 /// Compiles a graph for its input shape; the plan has no memory yet.
 pub(super) fn compile(
@@ -311,6 +308,19 @@ impl Compiler<'_, '_> {
         Ok(())
     }
 
+    /// The parameters of the nodes that the reference executor runs.
+    fn reference_parameters(&self) -> Result<HashMap<Value, Vec<Array>>, GraphError> {
+        let mut parameters = HashMap::new();
+        for step in &self.steps {
+            let Kernel::Reference { value, .. } = step.kernel else { continue };
+            let ids = self.graph.node(value).into_iter().flat_map(|node| &node.parameters);
+            let own = ids.filter_map(|id| self.graph.parameter(*id));
+            let arrays = own.map(|parameter| self.supply.weights().of(parameter).cloned());
+            parameters.insert(value, arrays.collect::<Result<_, _>>()?);
+        }
+        Ok(parameters)
+    }
+
     fn finish(mut self) -> Result<Plan, RuntimeError> {
         let mut outputs = Vec::new();
         for (name, value) in self.graph.outputs() {
@@ -320,11 +330,7 @@ impl Compiler<'_, '_> {
         let input = self.graph.inputs().first().copied();
         let input = input.and_then(|input| Some((self.places.get(&input)?.clone(), self.shape(input))));
         let (input, input_shape) = input.ok_or_else(|| RuntimeError::internal("", "there is no input"))?;
-        let parameters = Parameters::of_nodes(self.graph, self.supply.weights(), DType::F32, |value| {
-            self.steps
-                .iter()
-                .any(|step| matches!(&step.kernel, Kernel::Reference { value: own, .. } if *own == value))
-        })?;
+        let parameters = self.reference_parameters()?;
         Ok(Plan {
             input_shape: input_shape.to_vec(),
             steps: self.steps,

@@ -49,7 +49,7 @@ fn found(object: &voc::Object, image: u32) -> Result<Object, String> {
     if object.name.is_empty() {
         return Err("has no name".to_owned());
     }
-    let wrong = |problem: String| format!("(`{}`): {problem}", converters::printable(&object.name));
+    let wrong = |problem: String| format!("(`{}`): {problem}", files::printable(&object.name));
     let corners = object.corners().map_err(|corner| wrong(format!("no number <{corner}>")))?;
     for (corner, name) in corners.into_iter().zip(voc::CORNERS) {
         finite(corner, name).map_err(|flaw| wrong(flaw.to_string()))?;
