@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::detect::share;
+use crate::share::share;
 use crate::size::image_size;
 
 /// How a detector is run, where that is not the family's usual way.

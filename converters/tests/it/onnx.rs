@@ -3,12 +3,9 @@
 //! Models are built and written by the other library and must read back to the same bytes, wherever the data
 //! stand: in `raw_data`, in the typed fields, in another file, in an initializer, a Constant node or a branch.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed expectation ends the test")]
-
-mod support;
-
 use std::path::{Path, PathBuf};
 
+use crate::support;
 use converters::{Checkpoint, Dtype, ErrorClass, Format, Key, Value};
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::{DataLocation, DataType};

@@ -1,8 +1,6 @@
 //! Independent readers of the same files: serde-pickle for plain data, pytorch-reader for PyTorch archives, the
 //! zip and safetensors crates for what is written here.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,5 @@
 //! What odd objects in pickles mean: files made by hand, opcode by opcode.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
 use std::io::Write;
 use std::path::Path;
 

@@ -3,25 +3,12 @@
 //! Each file of `tests/data/fuzz` took much more memory than `docs/security.md` promises, minutes of time or the
 //! whole stack before it was understood. The archives are handmade and compressed: their pickles would be long.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failing test may panic
-
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::{MEMORY, alone};
 use converters::ErrorClass::{self, Corrupt, Limit, NoTensors};
 use converters::{Checkpoint, Result, limits, open, open_bytes};
-use peak_alloc::PeakAlloc;
-
-#[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
-
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Memory is counted for the whole process: a test that makes or reads files is alone from its first line.
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
 
 const TIME: Duration = Duration::from_secs(10);
 

@@ -3,24 +3,13 @@
 //! `tests/data/formats` ships the cases that are small; the whole corpus is read from
 //! `../shared/reference/formats` where that exists. Its README explains `expected.json`.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-mod support;
-
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::{MEMORY, alone, support};
 use converters::{Checkpoint, Key, Value, decode, json};
-use peak_alloc::PeakAlloc;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
-
-#[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
-
-/// Memory is counted for the whole process: one test at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Nothing in the corpus may take longer or more than this, whatever limits a case states.
 const SECONDS: u64 = 10;
@@ -45,7 +34,7 @@ fn the_whole_corpus_reads_as_stated() {
 
 /// Runs every case of every section below `corpus`; returns their number.
 fn run(corpus: &Path) -> usize {
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _guard = alone();
     let mut failures = Vec::new();
     let mut count = 0;
     for section in std::fs::read_dir(corpus).unwrap() {
@@ -271,7 +260,7 @@ fn read_base(base: &str) -> Vec<u8> {
 
 #[test]
 fn truncation_at_every_length_is_an_error() {
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _guard = alone();
     for base in ["sweep_base.pth", "sweep_base_legacy.pth"] {
         let bytes = read_base(base);
         let lengths = (0..bytes.len()).map(|length| bytes[..length].to_vec());
@@ -282,7 +271,7 @@ fn truncation_at_every_length_is_an_error() {
 /// Every bit of the zip base is covered by a checksum or by a rule.
 #[test]
 fn a_flipped_bit_is_an_error_or_harmless() {
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _guard = alone();
     let base = "sweep_base.pth";
     let bytes = read_base(base);
     let genuine = content(&workspace().join("tests/data/formats/hostile").join(base)).unwrap();
@@ -303,7 +292,7 @@ fn a_flipped_bit_is_an_error_or_harmless() {
 /// The legacy stream has no checksums: its flips may change values, but never panic.
 #[test]
 fn a_flipped_bit_of_a_legacy_file_never_panics() {
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _guard = alone();
     let base = "sweep_base_legacy.pth";
     let bytes = read_base(base);
     let flipped = (0..8 * bytes.len()).map(|bit| {
@@ -317,7 +306,7 @@ fn a_flipped_bit_of_a_legacy_file_never_panics() {
 /// Statistics and casts decode elements; the corpus says what the first ones are.
 #[test]
 fn first_elements_decode_to_the_stated_numbers() {
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _guard = alone();
     let folder = workspace().join("tests/data/formats/pytorch");
     let expected: Json =
         serde_json::from_str(&std::fs::read_to_string(folder.join("expected.json")).unwrap()).unwrap();

@@ -1,7 +1,5 @@
 //! Every pair of formats that can hold the types: bytes, names, shapes and types survive unchanged.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
 use std::path::Path;
 
 use converters::write::{Options, Target, write};

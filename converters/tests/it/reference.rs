@@ -1,9 +1,6 @@
 //! Real checkpoints of the reference data, where they lie beside the repository.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a failing test may panic
-
-mod support;
-
+use crate::support;
 use converters::Checkpoint;
 use converters::write::{Options, Target, write};
 
