@@ -3,7 +3,7 @@
 use network::graph::{Array, Weights};
 use network::models::{Form, preset};
 
-use crate::support::{synthetic_weights, write_safetensors};
+use crate::weights::{synthetic_weights, write_safetensors};
 use crate::{Sandbox, repository};
 
 const RECORDING: &str = "tests/data/nanodet-plus/activations.safetensors";

@@ -3,8 +3,8 @@
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::detect::share;
-use crate::cli::size::image_size;
+use crate::share::share;
+use crate::size::image_size;
 
 /// How a detector is run, where that is not the family's usual way.
 #[derive(Debug, Clone, PartialEq, Default, Args, Serialize, Deserialize)]

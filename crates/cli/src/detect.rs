@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write;
-use std::io::{Cursor, IsTerminal};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,7 +11,6 @@ use clap::Args;
 use files::printable;
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
 use super::network::find_table;
@@ -19,11 +18,13 @@ use super::outcome::{Report, Usage};
 use super::pictures::pictures;
 use super::size::image_size;
 use super::threads::Threads;
-use crate::detect::coco::{decimal, image_ids, result_entry};
-use crate::detect::{Annotations, Detection, Detector, Labels, draw};
-use crate::identify::{Loaded, Request, load};
+use crate::progress;
 use crate::report::{Align, Table, count};
+use crate::share::share;
 use network::models::Size;
+use port::detect::coco::{decimal, image_ids, result_entry};
+use port::detect::{Annotations, Detection, Detector, Labels, draw};
+use port::identify::{Loaded, Request, load};
 use vision::annotations::Id;
 use vision::annotations::results::ResultEntry;
 use vision::pictures::{Error, read_image};
@@ -76,11 +77,6 @@ pub(super) struct Detect {
     /// Print one JSON document
     #[arg(long)]
     pub(super) json: bool,
-}
-
-pub(super) fn share(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
-    number.ok_or_else(|| "a number from 0 to 1".to_owned())
 }
 
 /// The detections in a picture, the best first, in its pixels.
@@ -189,7 +185,7 @@ impl Detect {
         drawings: &[PathBuf],
         labels: &Labels,
     ) -> Result<Vec<Seen>> {
-        let bar = progress_bar(files.len());
+        let bar = progress::of_pictures(files.len());
         let mut drawings = drawings.iter();
         let mut seen = Vec::with_capacity(files.len());
         for file in files {
@@ -312,14 +308,4 @@ fn write_results(output: &Path, seen: &[Seen], ids: &[Id], labels: &Labels) -> R
     };
     let results: Vec<ResultEntry> = seen.iter().zip(ids).flat_map(of).collect();
     Ok(files::write_whole(output, &serde_json::to_vec(&results)?)?)
-}
-
-/// On a terminal, for more than one picture.
-pub(super) fn progress_bar(pictures: usize) -> ProgressBar {
-    if pictures < 2 || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(pictures as u64), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {per_sec}");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -8,8 +8,8 @@ use converters::{Checkpoint, Note, Value};
 use serde_json::{Value as Json, json};
 
 use super::outcome::Usage;
-use crate::identify::{Identified, IdentifyError, LoadError, Request, identify};
-use crate::mapping::{Problem, Table, tables};
+use port::identify::{Identified, IdentifyError, LoadError, Request, identify};
+use port::mapping::{Problem, Table, tables};
 
 /// Options that name a network and where its weights lie.
 #[derive(Debug, Args)]

@@ -10,9 +10,11 @@ mod eval;
 mod inspect;
 mod mapping;
 mod readme;
-#[path = "../support/mod.rs"]
+#[path = "../../../../tests/support/repository.rs"]
 mod support;
 mod verify;
+#[path = "../../../../tests/support/weights.rs"]
+mod weights;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -72,6 +74,7 @@ impl Ran {
     }
 }
 
+/// A file of the repository.
 fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    support::repository().join(path)
 }

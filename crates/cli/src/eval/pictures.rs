@@ -10,9 +10,9 @@ use image::RgbImage;
 
 use super::classes::Class;
 use super::provenance::listed;
-use crate::cli::detect::progress_bar;
-use crate::detect::coco::decimal;
-use crate::detect::{self, Detector};
+use crate::progress;
+use port::detect::coco::decimal;
+use port::detect::{self, Detector};
 use vision::annotations::Id;
 use vision::eval::{Detection, Detections, read_file};
 use vision::pictures::{EXTENSIONS, decode_image};
@@ -52,7 +52,7 @@ pub(super) fn look(
     batch: usize,
     classes: &[Class],
 ) -> Result<(Detections, String)> {
-    let bar = progress_bar(pictures.len());
+    let bar = progress::of_pictures(pictures.len());
     let mut seen = Seen { classes, entries: Vec::new(), unlisted: BTreeMap::new(), hash: Sha256::default() };
     std::thread::scope(|scope| {
         // As many as the network takes at once wait for it.

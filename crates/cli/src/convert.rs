@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,13 +9,13 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use converters::write::{Options, Target, Written, write};
 use converters::{CastReport, Checkpoint, Dtype, Note, Tensor};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
 use super::network::{NetworkOptions, Recognised};
 use super::outcome::{Report, Usage};
-use crate::mapping::Rename;
+use crate::progress;
 use crate::report::{Align, Table, bytes, count};
+use port::mapping::Rename;
 
 /// Arguments of `port convert`.
 #[derive(Debug, Args)]
@@ -88,9 +87,6 @@ impl Cast {
     }
 }
 
-/// Files from this size have a progress bar.
-const LARGE: u64 = 100_000_000;
-
 impl Convert {
     pub(super) fn run(&self) -> Result<Report> {
         let started = Instant::now();
@@ -98,7 +94,7 @@ impl Convert {
         let Prepared { checkpoint, network } = self.prepare()?;
         let output = self.output_path(&checkpoint)?;
         let size = checkpoint.tensors().iter().map(Tensor::byte_len).sum();
-        let bar = progress_bar(size);
+        let bar = progress::of_bytes(size);
         let advance = |copied: u64| bar.inc(copied);
         let options = Options { dtype: self.dtype.dtype(), progress: Some(&advance) };
         let written = write(&checkpoint, target, &output, options);
@@ -280,14 +276,4 @@ fn section(text: &mut String, heading: &str, notes: &[Note]) {
     if !notes.is_empty() {
         text.push_str(&format!("\n{table}"));
     }
-}
-
-fn progress_bar(size: u64) -> ProgressBar {
-    if size < LARGE || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
-    let style =
-        ProgressStyle::with_template("{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -17,7 +17,7 @@ mod voc_tables;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::cli::outcome::Report;
+use crate::outcome::Report;
 
 /// Arguments of `port eval`.
 #[derive(Debug, Args)]

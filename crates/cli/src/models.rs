@@ -8,12 +8,12 @@ use serde_json::{Value as Json, json};
 
 use super::outcome::{Report, Usage};
 use super::size::image_size;
-use crate::detect::Placement;
 use crate::report::{Align, Table, count, number};
 use network::graph::cost::{Cost, costs};
 use network::graph::rewrite::deploy;
 use network::graph::{Graph, GraphError, Module, Node};
 use network::models::{FAMILIES, Family, Form, Model, Preset, Size};
+use port::detect::Placement;
 
 /// Arguments of `port models`.
 #[derive(Debug, Args)]

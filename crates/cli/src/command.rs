@@ -2,36 +2,19 @@
 //!
 //! Exit codes are a contract: 0 done, 1 the answer is no, 2 bad usage, 3 bad input file or data.
 
-mod bench;
-mod convert;
-mod data;
-mod detect;
-mod eval;
-mod inspect;
-mod mapping;
-mod models;
-mod network;
-mod outcome;
-mod pictures;
-mod size;
-mod threads;
-mod verify;
-
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
-use self::outcome::Usage;
-use crate::identify::LoadError;
-use crate::mapping::TableError;
-use crate::verify::VerifyError;
+use crate::failure::{document, failure};
+use crate::outcome::{ANSWER_IS_NO, BAD_INPUT, BAD_USAGE, DONE};
+use crate::{bench, convert, data, detect, eval, inspect, mapping, models, verify};
 
 /// Moves detector weights between frameworks and proves that nothing was lost on the way.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110)]
+#[command(name = "port", version, max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -58,11 +41,6 @@ enum Command {
     /// List, check or show the tables that relate the tensor names of other code bases to the networks'
     Mapping(mapping::Mapping),
 }
-
-const DONE: u8 = 0;
-const ANSWER_IS_NO: u8 = 1;
-const BAD_USAGE: u8 = 2;
-const BAD_INPUT: u8 = 3;
 
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {
@@ -105,63 +83,4 @@ fn usage(error: &clap::Error) -> ExitCode {
     // Nothing else can be said when the message itself cannot.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { BAD_USAGE } else { DONE })
-}
-
-fn document(json: &Json) -> String {
-    format!("{json:#}\n")
-}
-
-/// Says what went wrong: on standard error, with `--json` as a document on standard output as well.
-fn failure(error: &anyhow::Error, wants_json: bool) -> (String, u8) {
-    eprintln!("error: {error}");
-    let (class, file, code) = classified(error);
-    if !wants_json {
-        return (String::new(), code);
-    }
-    let mut json = json!({ "class": class, "file": file, "message": error.to_string() });
-    let problems = error.downcast_ref::<LoadError>().map(LoadError::problems).unwrap_or_default();
-    if let Some(json) = json.as_object_mut().filter(|_| !problems.is_empty()) {
-        json.insert("problems".to_owned(), network::problems(problems));
-    }
-    (document(&json!({ "error": json })), code)
-}
-
-/// The class of a failure, the file at fault and the exit code.
-fn classified(error: &anyhow::Error) -> (&'static str, Option<String>, u8) {
-    let shown = |file: &Path| Some(file.display().to_string());
-    if let Some(error) = error.downcast_ref::<converters::Error>() {
-        return (error.class().name(), shown(error.file()), BAD_INPUT);
-    }
-    if let Some(error) = error.downcast_ref::<vision::pictures::Error>() {
-        return (error.class(), shown(error.file()), BAD_INPUT);
-    }
-    if let Some(error) = error.downcast_ref::<files::Error>() {
-        return ("io", shown(error.file()), BAD_INPUT);
-    }
-    if let Some(error) = error.downcast_ref::<crate::detect::Error>() {
-        let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
-        return (error.class(), error.file().and_then(shown), code);
-    }
-    if let Some(error) = error.downcast_ref::<vision::eval::Error>() {
-        let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
-        return (error.class(), error.file().and_then(shown), code);
-    }
-    if let Some(error) = error.downcast_ref::<vision::data::Error>() {
-        let code = if error.is_usage() { BAD_USAGE } else { BAD_INPUT };
-        return (error.class(), error.file().and_then(shown), code);
-    }
-    if let Some(error) = error.downcast_ref::<TableError>() {
-        return ("mapping-table", Some(error.origin.clone()), BAD_INPUT);
-    }
-    if let Some(error) = error.downcast_ref::<VerifyError>() {
-        return ("verify", error.file().and_then(shown), BAD_INPUT);
-    }
-    match error.downcast_ref::<LoadError>() {
-        Some(LoadError::File(error)) => (error.class().name(), shown(error.file()), BAD_INPUT),
-        Some(LoadError::Identify { file, .. } | LoadError::Mapping { file, .. }) => {
-            ("unknown-network", shown(file), BAD_INPUT)
-        }
-        None if error.is::<Usage>() => ("usage", None, BAD_USAGE),
-        None => ("io", None, BAD_INPUT),
-    }
 }

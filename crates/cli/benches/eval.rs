@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 fn main() {
     // cargo passes --bench; numbers are ours.
     let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(9);
-    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/eval");
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/reference/eval");
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-eval");
     fs::create_dir_all(&folder).unwrap();
     if !generate(&reference, &folder) {

@@ -14,15 +14,15 @@ use self::findings::{Findings, first_diverging};
 use super::network::find_table;
 use super::outcome::{Report, Usage};
 use super::size::image_size;
-use crate::detect::{Placement, preprocess};
-use crate::identify::{Loaded, Request, load, load_from};
 use crate::report::{count, number};
-use crate::verify::{
+use network::graph::Array;
+use network::models::{Form, Size};
+use port::detect::{Placement, preprocess};
+use port::identify::{Loaded, Request, load, load_from};
+use port::verify::{
     Cause, Layer, Network, Recording, WeightDifference, compare_input, compare_layers, compare_weights,
     diagnose,
 };
-use network::graph::Array;
-use network::models::{Form, Size};
 use vision::pictures::read_image;
 
 /// Arguments of `port verify`.

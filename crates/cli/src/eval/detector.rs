@@ -8,11 +8,11 @@ use super::classes::{Categories, Class, Matching, matched};
 use super::options::DetectorOptions;
 use super::pictures::{Picture, look};
 use super::provenance::{DetectorRun, Hashed};
-use crate::cli::size::image_size;
-use crate::detect::coco::decimal;
-use crate::detect::{Detector, Labels};
-use crate::identify::{Loaded, Request, load};
+use crate::size::image_size;
 use network::models::DetectorFacts;
+use port::detect::coco::decimal;
+use port::detect::{Detector, Labels};
+use port::identify::{Loaded, Request, load};
 use vision::annotations::Id;
 use vision::eval::{Detections, read_file};
 

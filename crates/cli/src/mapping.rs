@@ -10,10 +10,10 @@ use serde_json::{Value as Json, json};
 
 use super::network::find_table;
 use super::outcome::{Report, Usage};
-use crate::identify::{expected_parameters, figures};
-use crate::mapping::{Move, Table as Mappings, TableFault, tables};
 use crate::report::{Align, Table};
 use network::models::{FAMILIES, Family, Model, family};
+use port::identify::{expected_parameters, figures};
+use port::mapping::{Move, Table as Mappings, TableFault, tables};
 
 /// Arguments of `port mapping`.
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use super::detector::Job;
 use super::options::DetectorOptions;
 use super::pictures::{Picture, named};
 use super::provenance::{DetectorRun, Hashed};
-use crate::cli::outcome::Usage;
+use crate::outcome::Usage;
 use vision::annotations::results::ResultEntry;
 use vision::eval::coco::{Settings, chosen_images};
 use vision::eval::{Detection, Detections, GroundTruth, read_file, read_results};

@@ -11,7 +11,7 @@ use super::provenance::{Hashed, Provenance, settings_sha256, tool};
 use super::replay::Recorded;
 use super::source::{Detected, DetectorArguments, Source, results as records};
 use super::tables;
-use crate::cli::outcome::{Report, Usage};
+use crate::outcome::{Report, Usage};
 use vision::annotations::Id;
 use vision::eval::coco::{
     Evaluation, STATS, Settings, chosen_images, evaluate, iou_thresholds, recall_thresholds,

@@ -13,12 +13,12 @@ use super::network::find_table;
 use super::outcome::{Report, Usage};
 use super::size::image_size;
 use super::threads::Threads;
-use crate::bench::{Measurement, Mode, Profile, Settings, Share, measure};
-use crate::identify::{Request, load};
 use crate::report::{Align, Table, bytes, number};
 use engine::RuntimeError;
 use network::graph::{GraphError, Weights};
 use network::models::{Model, Size, preset};
+use port::bench::{Measurement, Mode, Profile, Settings, Share, measure};
+use port::identify::{Request, load};
 
 /// Arguments of `port bench`.
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::detector::Job;
 use super::provenance::Provenance;
 use super::source::Source;
-use crate::cli::outcome::Report;
+use crate::outcome::Report;
 use crate::report::{Align, Table};
 use vision::eval::read_file;
 

@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use files::printable;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::outcome::Usage;
-use crate::detect::Labels;
+use crate::outcome::Usage;
+use port::detect::Labels;
 use vision::annotations::Id;
 
 /// A category of the ground truth.

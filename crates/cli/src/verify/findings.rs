@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use crate::identify::Loaded;
 use crate::report::{Align, Table, count, number};
-use crate::verify::{Cause, Difference, InputCause, Layer, Tolerance, Verdict, WeightDifference};
+use port::identify::Loaded;
+use port::verify::{Cause, Difference, InputCause, Layer, Tolerance, Verdict, WeightDifference};
 
 /// Layers that are listed on either side of the first diverging one.
 const CONTEXT: usize = 3;
