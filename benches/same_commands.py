@@ -227,7 +227,7 @@ def evaluating(places):
         for case in sorted((root / "coco").glob("*/dt.json")):
             yield evaluated_by_coco(f"{link}/coco/{case.parent.name}")
         for case in sorted((root / "voc").glob("*/dt.json")):
-            yield evaluated_by_voc(f"{link}/voc/{case.parent.name}")
+            yield evaluated_by_voc(case.parent)
     if reference:
         mixed = "shared/reference/eval/voc/mixed"
         folders = f"eval voc --annotations {mixed}/Annotations --results {mixed}/results"
@@ -244,14 +244,58 @@ def evaluated_by_coco(case):
     saved = Command(f"{given} --json".split(), save="result.json")
     more = ["--strict-pycocotools", "--class-agnostic", "--max-dets 1,5,300", "--limit 2", "--category-ids 1"]
     commands = [given, saved, *[f"{given} {one} --json" for one in more]]
-    return listed("eval", [*commands, f"{given} --curves curves.json", f"{given} --replay result.json"])
+    return listed("eval", [*commands, f"{given} --curves curves.json", *both_forms("eval coco --replay result.json")])
 
 
 def evaluated_by_voc(case):
-    given = f"eval voc --annotations {case}/gt.json --results {case}/dt.json"
-    more = ["--metric 07", "--strict-iou", "--no-plus-one", "--iou 0.7"]
-    saved = Command(f"{given} --json".split(), save="result.json")
-    return listed("eval", [given, saved, *[f"{given} {one} --json" for one in more], f"{given} --replay result.json"])
+    """The case in COCO's form and as files of the development kit, whose corners are pixels from 1."""
+    objects, detections = (json.loads((case / f"{side}.json").read_text(encoding="utf-8")) for side in ("gt", "dt"))
+    files = {**as_coco(objects, detections), **as_development_kit(objects, detections)}
+    commands = []
+    for given in ("--annotations gt.json --results dt.json", "--annotations Annotations --results results"):
+        more = ["--metric 07", "--strict-iou", "--no-plus-one", "--iou 0.7"]
+        commands += [f"eval voc {given}", *[f"eval voc {given} {one} --json" for one in more]]
+        commands += [Command(f"eval voc {given} --json".split(), save="result.json"), "eval voc --replay result.json"]
+    return listed("eval", commands, files=files)
+
+
+def as_coco(objects, detections):
+    classes = sorted({one["class"] for one in [*detections, *(one for image in objects.values() for one in image)]})
+    numbers, images = {name: at for at, name in enumerate(classes, 1)}, {name: at for at, name in enumerate(objects, 1)}
+
+    def entry(one, image, **more):
+        left, top, right, bottom = one["bbox"]
+        box = [left - 1, top - 1, right - left + 1, bottom - top + 1]
+        return {"image_id": images.get(image, 0), "category_id": numbers[one["class"]], "bbox": box, **more}
+
+    annotated = [(image, one) for image, all_of_it in objects.items() for one in all_of_it]
+    annotations = [entry(one, image, id=at, difficult=one["difficult"]) for at, (image, one) in enumerate(annotated, 1)]
+    document = {
+        "images": [{"id": at, "file_name": f"{name}.jpg", "width": 999, "height": 999} for name, at in images.items()],
+        "annotations": annotations,
+        "categories": [{"id": at, "name": name} for name, at in numbers.items()],
+    }
+    results = [entry(one, one["image"], score=one["score"]) for one in detections]
+    return {"gt.json": json.dumps(document).encode(), "dt.json": json.dumps(results).encode()}
+
+
+def as_development_kit(objects, detections):
+    def xml(one):
+        corners = zip(("xmin", "ymin", "xmax", "ymax"), one["bbox"])
+        box = "".join(f"<{name}>{value}</{name}>" for name, value in corners)
+        difficult = f"<difficult>{one['difficult']}</difficult>"
+        return f"<object><name>{one['class']}</name>{difficult}<bndbox>{box}</bndbox></object>"
+
+    files, lines = {}, {}
+    for image, all_of_it in objects.items():
+        size = "<size><width>999</width><height>999</height><depth>3</depth></size>"
+        text = f"<annotation>{size}{''.join(map(xml, all_of_it))}</annotation>"
+        files[f"Annotations/{image}.xml"] = text.encode()
+    for one in detections:
+        line = " ".join(map(str, [one["image"], one["score"], *one["bbox"]]))
+        lines.setdefault(one["class"], []).append(line + "\n")
+    results = {f"results/comp4_det_test_{name}.txt": "".join(text).encode() for name, text in lines.items()}
+    return {**files, **(results or {"results/comp4_det_test_none.txt": b""})}
 
 
 # Data sets.
