@@ -272,7 +272,8 @@ pub(super) fn copied(positions: &[usize]) -> Write {
     })
 }
 
-fn inverse(order: &[usize]) -> Vec<usize> {
+/// The order that undoes another.
+pub(super) fn inverse(order: &[usize]) -> Vec<usize> {
     let mut pairs: Vec<(usize, usize)> = order.iter().copied().zip(0..).collect();
     pairs.sort_unstable();
     pairs.into_iter().map(|(_, at)| at).collect()

@@ -2,7 +2,7 @@
 
 use super::Lower;
 use super::backward::Backward;
-use super::elements::copied;
+use super::elements::{copied, inverse};
 use super::step::{Reads, Step, Target, Tools, Write, Writes};
 use crate::RuntimeError;
 use crate::cpu::elements::planes::{pack, unpack};
@@ -171,12 +171,6 @@ fn matrices(shape: &[usize]) -> [usize; 3] {
 
 fn permuted(shape: &[usize], order: &[usize]) -> Vec<usize> {
     order.iter().filter_map(|axis| shape.get(*axis).copied()).collect()
-}
-
-fn inverse(order: &[usize]) -> Vec<usize> {
-    let mut pairs: Vec<(usize, usize)> = order.iter().copied().zip(0..).collect();
-    pairs.sort_unstable();
-    pairs.into_iter().map(|(_, at)| at).collect()
 }
 
 impl Lower<'_> {
