@@ -9,7 +9,8 @@ fn operators(root: &Path) -> Vec<String> {
     let source = std::fs::read_to_string(root.join("crates/network/src/graph/op.rs")).unwrap();
     let (_, body) = source.split_once("pub enum Op {").unwrap();
     let (body, _) = body.split_once("\n}").unwrap();
-    let variants = body.lines().filter_map(|line| line.strip_prefix("    ").filter(|line| !line.starts_with(' ')));
+    let variants =
+        body.lines().filter_map(|line| line.strip_prefix("    ").filter(|line| !line.starts_with(' ')));
     let names = variants.map(|line| line.chars().take_while(char::is_ascii_alphanumeric).collect::<String>());
     names.filter(|name| name.starts_with(|letter: char| letter.is_ascii_uppercase())).collect()
 }
@@ -27,8 +28,9 @@ fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
 
 /// Whether a source names an operator.
 fn names(source: &str, operator: &str) -> bool {
-    let mentions = source.match_indices(&format!("Op::{operator}")).map(|(at, found)| &source[at + found.len()..]);
-    mentions.into_iter().any(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric()))
+    let mention = format!("Op::{operator}");
+    let mut rests = source.match_indices(&mention).map(|(at, found)| &source[at + found.len()..]);
+    rests.any(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric()))
 }
 
 /// Places in which some operators are named for what they are: what rewrites them, what their weights' order is, which
