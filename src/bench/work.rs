@@ -50,13 +50,13 @@ impl Work {
             }
         };
         let forward = costs(&graph).first().map_or(0, |cost| cost.flops);
-        let mut outputs = gradients(&graph);
+        let outputs = match mode {
+            Mode::Inference => graph.outputs().iter().map(|(name, _)| (name.clone(), Vec::new())).collect(),
+            Mode::Training => gradients(&graph),
+        };
         let weight_bytes = graph.parameters().iter().map(|parameter| 4 * parameter.elements() as u64).sum();
         let (plan, flops) = match mode {
-            Mode::Inference => {
-                outputs.iter_mut().for_each(|(_, gradient)| gradient.clear());
-                (Plan::new(&graph, weights)?, forward)
-            }
+            Mode::Inference => (Plan::new(&graph, weights)?, forward),
             // Gradients of inputs and of weights take as many operations as the way forward, each.
             Mode::Training => (Plan::training(&graph, &weights, &Training::all())?, 3 * forward),
         };
