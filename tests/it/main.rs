@@ -4,6 +4,7 @@
 
 mod activations;
 mod adding_a_network;
+mod adding_an_operator;
 mod detect;
 mod detect_mmdet;
 mod mapping;

@@ -84,6 +84,16 @@ pub(crate) struct Run {
     pub(crate) length: usize,
 }
 
+/// The runs, each with the number of channels in those before it.
+pub(crate) fn in_turn(runs: &[Run]) -> impl Iterator<Item = (Run, usize)> + '_ {
+    let mut offset = 0;
+    runs.iter().map(move |run| {
+        let before = offset;
+        offset += run.length;
+        (*run, before)
+    })
+}
+
 /// The positions of channels, ascending, as runs.
 pub(crate) fn runs(positions: &[usize]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();

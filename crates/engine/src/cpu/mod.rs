@@ -24,12 +24,14 @@
 pub(crate) mod activation;
 pub(crate) mod aligned;
 pub(crate) mod convolution;
+pub(crate) mod descent;
 pub(crate) mod elements;
 mod exponential;
 pub(crate) mod grid;
 pub(crate) mod instructions;
 pub(crate) mod norm;
 pub(crate) mod peak;
+pub(crate) mod place;
 mod registers;
 pub(crate) mod rows;
 mod split;

@@ -9,7 +9,7 @@ use super::operators::pool::MaxPool;
 use super::operators::softmax::Softmax;
 use super::operators::top_k::TopK;
 use crate::resample::Resample;
-use network::graph::{DeformConv, Node, Op};
+use network::graph::{DeformConv, Node, Op, Pool};
 
 /// The result of a node for its inputs and parameters, both in the node's order. Batch norms use running statistics
 /// unless there are those of the `batch`.
@@ -57,8 +57,11 @@ fn unary(node: &Node, x: &Tensor, parameters: &[Tensor]) -> Result<Tensor> {
         }
         (Op::Scale, [factor]) => x.broadcast_mul(&factor.flatten_all()?),
         (Op::Activation(activation), []) => apply1(*activation, x),
-        (Op::MaxPool(pool), []) => apply1(MaxPool(*pool), x),
-        (Op::AveragePool(pool), []) => apply1(Resample::average(pool, size(x)?), x),
+        (Op::MaxPool(pool), []) => apply1(MaxPool(fitting(*pool, size(x)?)?), x),
+        (Op::AveragePool(pool), []) => {
+            let size = size(x)?;
+            apply1(Resample::average(&fitting(*pool, size)?, size), x)
+        }
         (Op::AdaptiveAveragePool { size: to }, []) => apply1(Resample::adaptive_average(size(x)?, *to), x),
         (Op::Resize { mode, size: to }, []) => apply1(Resample::resize(*mode, size(x)?, *to), x),
         (Op::Softmax { axis }, []) => apply1(Softmax { axis: *axis }, x),
@@ -75,6 +78,13 @@ fn unary(node: &Node, x: &Tensor, parameters: &[Tensor]) -> Result<Tensor> {
 fn size(x: &Tensor) -> Result<[usize; 2]> {
     let (_, _, height, width) = x.dims4()?;
     Ok([height, width])
+}
+
+fn fitting(pool: Pool, size: [usize; 2]) -> Result<Pool> {
+    match pool.output_size(size) {
+        Some(_) => Ok(pool),
+        None => bail!("a window {:?} does not fit {size:?}", pool.kernel),
+    }
 }
 
 /// The same numbers in another place, or some of them.

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod case;
+pub(crate) mod chosen;
 pub(crate) mod deformable;
 pub(crate) mod dense;
 pub(crate) mod depthwise;

@@ -124,6 +124,16 @@ pub(crate) fn shuffle(
     });
 }
 
+/// Writes zeros to channels.
+pub(crate) fn zero((result, to, channel): (&mut [f32], Grid, usize), channels: usize) {
+    for image in 0..to.images {
+        for pixel in 0..to.pixels() {
+            let first = to.nth(image, pixel) + channel;
+            result[first..first + channels].fill(0.0);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

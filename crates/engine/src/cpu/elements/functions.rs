@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::pixel::channels_of;
-use crate::cpu::activation::{activated, activation_gradient};
+use crate::cpu::activation::activation_gradient;
 use crate::cpu::grid::{Grid, Source};
 use crate::cpu::instructions::Instructions;
 use crate::cpu::registers::{load, store};
@@ -14,13 +14,11 @@ use network::graph::Activation;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Function {
     First,
-    Sum,
     Product,
     /// The first times the only channel of the second.
     ProductByPixel,
     /// The first times a number.
     Scaled(f32),
-    Activated(Activation),
     /// The second, a gradient, times the derivative at the first.
     ActivationGradient(Activation),
 }
@@ -71,11 +69,11 @@ impl WithSimd for Apply<'_, '_> {
                 let pixel = (image, [first_row + row, column]);
                 let left = channels_of(left, pixel, channels);
                 let right = match function {
-                    Function::Sum | Function::Product | Function::ActivationGradient(_) => {
+                    Function::Product | Function::ActivationGradient(_) => {
                         channels_of(right, pixel, channels)
                     }
                     Function::ProductByPixel => channels_of(right, pixel, 1),
-                    Function::First | Function::Scaled(_) | Function::Activated(_) => &[],
+                    Function::First | Function::Scaled(_) => &[],
                 };
                 for (block, target) in target.chunks_mut(S::F32_LANES).enumerate() {
                     let range = block * S::F32_LANES..block * S::F32_LANES + target.len();
@@ -88,10 +86,8 @@ impl WithSimd for Apply<'_, '_> {
                     };
                     let mut value = match function {
                         Function::First => a,
-                        Function::Sum => simd.add_f32s(a, b),
                         Function::Product | Function::ProductByPixel => simd.mul_f32s(a, b),
                         Function::Scaled(factor) => simd.mul_f32s(a, simd.splat_f32s(factor)),
-                        Function::Activated(activation) => activated(simd, Some(activation), a),
                         Function::ActivationGradient(activation) => {
                             activation_gradient(simd, Some(activation), a, b)
                         }
@@ -142,7 +138,6 @@ mod tests {
             pairs.map(|(a, b)| function(*a, *b)).collect::<Vec<f64>>()
         };
         check(Function::First, &left.planes);
-        check(Function::Sum, &both(|a, b| a + b));
         check(Function::Product, &both(|a, b| a * b));
         check(Function::Scaled(0.75), &both(|a, _| 0.75 * a));
         let activations = [
@@ -154,7 +149,6 @@ mod tests {
             Activation::HardSigmoid,
         ];
         for activation in activations {
-            check(Function::Activated(activation), &activation.forward([left.view()]).0);
             let [expected] = activation.backward([left.view()], left.view(), right.view(), [true]);
             check(Function::ActivationGradient(activation), &expected.unwrap());
         }

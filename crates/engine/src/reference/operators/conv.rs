@@ -20,11 +20,11 @@ impl Geometry {
         let [_, out_width] = self.output;
         columns.par_chunks_mut(self.output_area()).enumerate().for_each(|(row, values)| {
             values.fill(T::zero());
-            let plane = group.get(row / taps * self.input_area()..).unwrap_or_default();
+            let plane = &group[row / taps * self.input_area()..];
             let [rows, columns] = self.reach(self.tap(row % taps));
             for y in rows.first..rows.end {
-                let source = plane.get(rows.input(y) * width..).unwrap_or_default();
-                let target = values.get_mut(y * out_width..(y + 1) * out_width).unwrap_or_default();
+                let source = &plane[rows.input(y) * width..];
+                let target = &mut values[y * out_width..(y + 1) * out_width];
                 copy_row(target, source, columns);
             }
         });
@@ -40,8 +40,8 @@ impl Geometry {
             for (index, values) in unfolded.chunks(self.output_area()).enumerate() {
                 let [rows, columns] = self.reach(self.tap(index));
                 for y in rows.first..rows.end {
-                    let target = plane.get_mut(rows.input(y) * width..).unwrap_or_default();
-                    let source = values.get(y * out_width..(y + 1) * out_width).unwrap_or_default();
+                    let target = &mut plane[rows.input(y) * width..];
+                    let source = &values[y * out_width..(y + 1) * out_width];
                     add_row(target, source, columns);
                 }
             }
@@ -51,8 +51,10 @@ impl Geometry {
 
 /// target[x] = source[input(x)] within reach.
 fn copy_row<T: Element>(target: &mut [T], source: &[T], reach: Reach) {
-    let target = target.get_mut(reach.first..reach.end).unwrap_or_default();
-    let source = source.get(reach.input(reach.first)..).unwrap_or_default();
+    if reach.is_empty() {
+        return;
+    }
+    let (target, source) = (&mut target[reach.first..reach.end], &source[reach.input(reach.first)..]);
     match reach.stride {
         1 => target.iter_mut().zip(source).for_each(|(target, value)| *target = *value),
         stride => target.iter_mut().zip(source.iter().step_by(stride)).for_each(|(t, value)| *t = *value),
@@ -61,8 +63,10 @@ fn copy_row<T: Element>(target: &mut [T], source: &[T], reach: Reach) {
 
 /// target[input(x)] += source[x] within reach.
 fn add_row<T: Element>(target: &mut [T], source: &[T], reach: Reach) {
-    let source = source.get(reach.first..reach.end).unwrap_or_default();
-    let target = target.get_mut(reach.input(reach.first)..).unwrap_or_default();
+    if reach.is_empty() {
+        return;
+    }
+    let (source, target) = (&source[reach.first..reach.end], &mut target[reach.input(reach.first)..]);
     target.iter_mut().step_by(reach.stride).zip(source).for_each(|(target, value)| *target += *value);
 }
 
@@ -183,7 +187,7 @@ impl Kernel<3> for Conv {
         let (mut result, shape) = Kernel::<2>::forward(self, [x, kernel]);
         let area = shape.iter().skip(2).product();
         result.par_chunks_mut(area).enumerate().for_each(|(plane, values)| {
-            let bias = bias.data.get(plane % self.out).copied().unwrap_or_default();
+            let bias = bias.data[plane % self.out];
             values.iter_mut().for_each(|value| *value += bias);
         });
         (result, shape)

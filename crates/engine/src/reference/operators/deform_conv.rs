@@ -62,7 +62,7 @@ impl<T: Element> Place<T> {
 
     /// The numbers at the corners; zero outside.
     fn values(&self, plane: &[T]) -> [T; 4] {
-        self.corners.map(|corner| plane.get(corner).copied().unwrap_or_default())
+        self.corners.map(|corner| plane.get(corner).copied().unwrap_or(T::zero()))
     }
 
     /// What is read, before the mask.
@@ -125,16 +125,15 @@ impl<'a, T: Element> Deformation<'a, T> {
     /// The places of a block: for each offset group and tap, one for each position.
     fn places(&self, image: usize, block: Range<usize>) -> Vec<Place<T>> {
         let (taps, positions) = (self.conv.taps(), self.positions());
-        let maps = self.maps.get(image * self.map_count * positions..).unwrap_or_default();
-        let map = |index: usize, at: usize| maps.get(index * positions + at).copied();
+        let maps = &self.maps[image * self.map_count * positions..];
+        let map = |index: usize, at: usize| maps[index * positions + at];
         let mut places = vec![Place::new([T::zero(); 2], [0; 2], T::one()); self.conv.masks() * block.len()];
         places.par_chunks_mut(block.len().max(1)).enumerate().for_each(|(index, row)| {
             for (place, at) in row.iter_mut().zip(block.clone()) {
                 let [y, x] = self.geometry.start(index % taps, at);
-                let moved =
-                    |start: isize, axis| T::of(start as f64) + map(2 * index + axis, at).unwrap_or_default();
+                let moved = |start: isize, axis| T::of(start as f64) + map(2 * index + axis, at);
                 let mask = match self.map_count > self.conv.offsets() {
-                    true => map(self.conv.offsets() + index, at).unwrap_or_default(),
+                    true => map(self.conv.offsets() + index, at),
                     false => T::one(),
                 };
                 *place = Place::new([moved(y, 0), moved(x, 1)], self.geometry.input, mask);
@@ -152,7 +151,7 @@ impl<'a, T: Element> Deformation<'a, T> {
     fn plane(&self, image: usize, channel: usize) -> &'a [T] {
         let area = self.geometry.input_area();
         let start = (image * self.geometry.channels + channel) * area;
-        self.x.get(start..start + area).unwrap_or_default()
+        &self.x[start..start + area]
     }
 
     /// The places of a channel at a tap.
@@ -160,7 +159,7 @@ impl<'a, T: Element> Deformation<'a, T> {
         let length = places.len() / self.conv.masks().max(1);
         let group = channel / (self.geometry.channels / self.conv.offset_groups).max(1);
         let start = (group * self.conv.taps() + tap) * length;
-        places.get(start..start + length).unwrap_or_default()
+        &places[start..start + length]
     }
 
     /// The columns `[channel * tap, position]` of a group in a block.
@@ -184,7 +183,7 @@ impl<'a, T: Element> Deformation<'a, T> {
 
     fn group_kernel(&self, group: usize) -> &'a [T] {
         let size = self.geometry.out_in_group() * self.geometry.rows();
-        self.kernel.get(group * size..(group + 1) * size).unwrap_or_default()
+        &self.kernel[group * size..(group + 1) * size]
     }
 
     fn forward(&self) -> Vec<T> {
@@ -198,7 +197,7 @@ impl<'a, T: Element> Deformation<'a, T> {
                 let kernel = Matrix::new(self.group_kernel(group), out, rows);
                 multiply(&mut product, kernel, Matrix::new(&columns, rows, block.len()), false);
                 for (start, values) in self.result_planes(image, group).zip(product.chunks(block.len())) {
-                    let target = result.get_mut(start + block.start..start + block.end).unwrap_or_default();
+                    let target = &mut result[start + block.start..start + block.end];
                     target.iter_mut().zip(values).for_each(|(target, value)| *target = *value);
                 }
             }
@@ -219,7 +218,7 @@ impl<'a, T: Element> Deformation<'a, T> {
                 let gradient = Matrix::new(&gradient, out, block.len());
                 if let Some(kernel) = &mut kernel {
                     self.sample(image, group, &places, &mut columns);
-                    let target = kernel.get_mut(group * out * rows..).unwrap_or_default();
+                    let target = &mut kernel[group * out * rows..];
                     multiply(target, gradient, Matrix::new(&columns, rows, block.len()).transposed(), true);
                 }
                 if x.is_none() && maps.is_none() {
@@ -241,8 +240,7 @@ impl<'a, T: Element> Deformation<'a, T> {
     /// The gradient of the result of a group in a block, `[out, position]`.
     fn gradient_of(&self, gradient: &[T], image: usize, group: usize, block: &Range<usize>) -> Vec<T> {
         let rows = self.result_planes(image, group);
-        let values =
-            rows.flat_map(|start| gradient.get(start + block.start..start + block.end).unwrap_or_default());
+        let values = rows.flat_map(|start| &gradient[start + block.start..start + block.end]);
         values.copied().collect()
     }
 
@@ -251,7 +249,7 @@ impl<'a, T: Element> Deformation<'a, T> {
         let (taps, area, channels) = (self.conv.taps(), self.geometry.input_area(), self.group_channels());
         let first = group * channels;
         let start = (image * self.geometry.channels + first) * area;
-        let planes = x.get_mut(start..start + channels * area).unwrap_or_default();
+        let planes = &mut x[start..start + channels * area];
         let unfolded = columns.par_chunks((columns.len() / channels.max(1)).max(1));
         planes.par_chunks_mut(area).zip(unfolded).enumerate().for_each(|(index, (plane, rows))| {
             for (tap, row) in rows.chunks((rows.len() / taps).max(1)).enumerate() {
@@ -277,7 +275,7 @@ impl<'a, T: Element> Deformation<'a, T> {
         maps: &mut [T],
     ) {
         let positions = self.positions();
-        let maps = maps.get_mut(image * self.map_count * positions..).unwrap_or_default();
+        let maps = &mut maps[image * self.map_count * positions..];
         let rows = (0..self.conv.masks()).into_par_iter();
         let slopes: Vec<Vec<[T; 3]>> =
             rows.map(|row| self.slopes(image, group, row, places, columns)).collect();
@@ -285,9 +283,9 @@ impl<'a, T: Element> Deformation<'a, T> {
             let targets = [2 * row, 2 * row + 1, self.conv.offsets() + row];
             for (part, map) in targets.into_iter().enumerate().filter(|(_, map)| *map < self.map_count) {
                 let start = map * positions + block.start;
-                let target = maps.get_mut(start..start + block.len()).unwrap_or_default();
+                let target = &mut maps[start..start + block.len()];
                 for (target, slope) in target.iter_mut().zip(&slopes) {
-                    *target += slope.get(part).copied().unwrap_or_default();
+                    *target += slope[part];
                 }
             }
         }
@@ -312,7 +310,7 @@ impl<'a, T: Element> Deformation<'a, T> {
         for channel in channels {
             let plane = self.plane(image, channel);
             let start = ((channel - first) * taps + row % taps) * length;
-            let gradients = columns.get(start..start + length).unwrap_or_default();
+            let gradients = &columns[start..start + length];
             let places = self.row(places, channel, row % taps);
             for (sum, (gradient, place)) in sums.iter_mut().zip(gradients.iter().zip(places)) {
                 let [down, right] = place.slopes(plane).map(|slope| slope * place.mask * *gradient);

@@ -36,29 +36,17 @@ impl Geometry {
     }
 }
 
-fn from<T>(values: &[T], start: usize) -> &[T] {
-    values.get(start..).unwrap_or_default()
-}
-
-fn from_mut<T>(values: &mut [T], start: usize, length: usize) -> &mut [T] {
-    values.get_mut(start..start + length).unwrap_or_default()
-}
-
-fn weight<T: Element>(kernel: &[T], tap: usize) -> T {
-    kernel.get(tap).copied().unwrap_or_default()
-}
-
 pub(super) fn forward<T: Element>(geometry: &Geometry, x: &[T], kernel: &[T], result: &mut [T]) {
     let out = geometry.conv.out;
     let [_, stride] = geometry.conv.stride;
     result.par_chunks_mut(geometry.output_area()).enumerate().for_each(|(index, plane)| {
         let (image, channel) = (index / out, index % out);
         let source = image * geometry.channels + channel / geometry.multiplier();
-        let source = from(x, source * geometry.input_area());
-        let kernel = from(kernel, channel * geometry.taps());
+        let source = &x[source * geometry.input_area()..];
+        let kernel = &kernel[channel * geometry.taps()..];
         geometry.rows_of_taps(|tap, at, input, length| {
-            let weight = weight(kernel, tap);
-            let (target, source) = (from_mut(plane, at, length), from(source, input));
+            let weight = kernel[tap];
+            let (target, source) = (&mut plane[at..at + length], &source[input..]);
             match stride {
                 1 => target.iter_mut().zip(source).for_each(|(t, value)| *t += weight * *value),
                 _ => {
@@ -75,12 +63,12 @@ pub(super) fn input_gradient<T: Element>(geometry: &Geometry, kernel: &[T], grad
     input.par_chunks_mut(geometry.input_area()).enumerate().for_each(|(index, plane)| {
         let (image, channel) = (index / geometry.channels, index % geometry.channels);
         for result in channel * multiplier..(channel + 1) * multiplier {
-            let gradient = from(gradient, (image * out + result) * geometry.output_area());
-            let kernel = from(kernel, result * geometry.taps());
+            let gradient = &gradient[(image * out + result) * geometry.output_area()..];
+            let kernel = &kernel[result * geometry.taps()..];
             geometry.rows_of_taps(|tap, at, input, length| {
-                let weight = weight(kernel, tap);
-                let source = from(gradient, at).iter().take(length);
-                let target = plane.get_mut(input..).unwrap_or_default().iter_mut().step_by(stride);
+                let weight = kernel[tap];
+                let source = &gradient[at..at + length];
+                let target = plane[input..].iter_mut().step_by(stride);
                 target.zip(source).for_each(|(target, value)| *target += weight * *value);
             });
         }
@@ -93,15 +81,11 @@ pub(super) fn kernel_gradient<T: Element>(geometry: &Geometry, x: &[T], gradient
     kernel.par_chunks_mut(geometry.taps()).enumerate().for_each(|(channel, kernel)| {
         for image in 0..geometry.images {
             let source = image * geometry.channels + channel / geometry.multiplier();
-            let source = from(x, source * geometry.input_area());
-            let gradient = from(gradient, (image * out + channel) * geometry.output_area());
+            let source = &x[source * geometry.input_area()..];
+            let gradient = &gradient[(image * out + channel) * geometry.output_area()..];
             geometry.rows_of_taps(|tap, at, input, length| {
-                let pairs =
-                    from(gradient, at).iter().take(length).zip(from(source, input).iter().step_by(stride));
-                let sum = pairs.map(|(gradient, value)| *gradient * *value).sum();
-                if let Some(slot) = kernel.get_mut(tap) {
-                    *slot += sum;
-                }
+                let pairs = gradient[at..at + length].iter().zip(source[input..].iter().step_by(stride));
+                kernel[tap] += pairs.map(|(gradient, value)| *gradient * *value).sum();
             });
         }
     });

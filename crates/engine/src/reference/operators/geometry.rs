@@ -88,6 +88,11 @@ impl Reach {
         Reach { first, end: end.max(first), offset, stride }
     }
 
+    /// Whether no output position meets the input.
+    pub(super) fn is_empty(&self) -> bool {
+        self.first == self.end
+    }
+
     /// The input position that an output position in `first..end` reads.
     pub(super) fn input(&self, output: usize) -> usize {
         ((output * self.stride) as isize + self.offset) as usize
@@ -99,7 +104,7 @@ impl Geometry {
     pub(super) fn reach(&self, tap: [usize; 2]) -> [Reach; 2] {
         let Conv { stride, padding, dilation, .. } = self.conv;
         std::array::from_fn(|axis| {
-            let of = |pair: [usize; 2]| pair.get(axis).copied().unwrap_or(1);
+            let of = |pair: [usize; 2]| pair[axis];
             Reach::new(of(tap), [of(stride), of(padding), of(dilation)], of(self.input), of(self.output))
         })
     }
@@ -111,7 +116,7 @@ impl Geometry {
         let at = [position / out_width, position % out_width];
         let tap = self.tap(tap);
         std::array::from_fn(|axis| {
-            let of = |pair: [usize; 2]| pair.get(axis).copied().unwrap_or_default() as isize;
+            let of = |pair: [usize; 2]| pair[axis] as isize;
             of(at) * of(stride) + of(tap) * of(dilation) - of(padding)
         })
     }

@@ -17,7 +17,7 @@ struct Sizes {
 
 impl Sizes {
     fn new<T>(left: View<'_, T>, right: View<'_, T>) -> Sizes {
-        let from_end = |shape: &[usize], back| shape.iter().rev().nth(back).copied().unwrap_or(1);
+        let from_end = |shape: &[usize], back| shape[shape.len() - 1 - back];
         Sizes {
             rows: from_end(left.shape, 1),
             inner: from_end(left.shape, 0),

@@ -14,7 +14,7 @@ impl Kernel<3> for ChannelAffine {
     fn forward<T: Element>(&self, [x, factor, shift]: [View<'_, T>; 3]) -> (Vec<T>, Vec<usize>) {
         let mut result = x.data.to_vec();
         each_plane(x, &mut result, |c, values| {
-            let (factor, shift) = (at(factor.data, c), at(shift.data, c));
+            let (factor, shift) = (factor.data[c], shift.data[c]);
             values.iter_mut().for_each(|value| *value = *value * factor + shift);
         });
         (result, x.shape.to_vec())
@@ -29,7 +29,7 @@ impl Kernel<3> for ChannelAffine {
     ) -> Gradients<T, 3> {
         let mut input = gradient.data.to_vec();
         each_plane(x, &mut input, |c, values| {
-            let factor = at(factor.data, c);
+            let factor = factor.data[c];
             values.iter_mut().for_each(|value| *value *= factor);
         });
         let sums = per_channel(x, |c| {
@@ -84,9 +84,7 @@ impl Kernel<3> for BatchNorm {
     fn forward<T: Element>(&self, [x, weight, bias]: [View<'_, T>; 3]) -> (Vec<T>, Vec<usize>) {
         let mut result = x.data.to_vec();
         each_plane(x, &mut result, |c, values| {
-            if let Some(moments) = self.moments.get(c) {
-                normalise(values, moments, self.epsilon, at(weight.data, c), at(bias.data, c));
-            }
+            normalise(values, &self.moments[c], self.epsilon, weight.data[c], bias.data[c]);
         });
         (result, x.shape.to_vec())
     }
@@ -100,7 +98,7 @@ impl Kernel<3> for BatchNorm {
     ) -> Gradients<T, 3> {
         let [n, channels, height, width] = x.planes();
         let count = (n * height * width) as f64;
-        let moment = |c: usize| self.moments.get(c).copied().unwrap_or(Moments { mean: 0.0, variance: 1.0 });
+        let moment = |c: usize| self.moments[c];
         // Sum of the gradient, and of gradient times normalised value.
         let sums = per_channel(x, |c| {
             let both = channel(x, c).zip(channel(gradient, c));
@@ -110,8 +108,8 @@ impl Kernel<3> for BatchNorm {
         let planes = input.par_chunks_mut(height * width).zip(x.data.par_chunks(height * width));
         planes.enumerate().for_each(|(plane, (values, x))| {
             let c = plane % channels;
-            let means = sums.get(c).copied().unwrap_or_default().map(|sum| sum / count);
-            let factor = at(weight.data, c).wide() / (moment(c).variance + self.epsilon).sqrt();
+            let means = sums[c].map(|sum| sum / count);
+            let factor = weight.data[c].wide() / (moment(c).variance + self.epsilon).sqrt();
             for (g, x) in values.iter_mut().zip(x) {
                 let normal = moment(c).normal(x.wide(), self.epsilon);
                 *g = T::of((g.wide() - means[0] - normal * means[1]) * factor);
@@ -140,7 +138,7 @@ impl Kernel<3> for GroupNorm {
             let moments = Moments::of(std::iter::once(&*values));
             for (index, plane) in values.chunks_mut(area).enumerate() {
                 let c = group % self.groups * in_group + index;
-                normalise(plane, &moments, self.epsilon, at(weight.data, c), at(bias.data, c));
+                normalise(plane, &moments, self.epsilon, weight.data[c], bias.data[c]);
             }
         });
         (result, x.shape.to_vec())
@@ -161,10 +159,10 @@ impl Kernel<3> for GroupNorm {
         let groups = input.par_chunks_mut(in_group * area).zip(x.data.par_chunks(in_group * area));
         groups.zip(sums.par_chunks_mut(in_group)).enumerate().for_each(|(group, ((values, x), sums))| {
             let first = group % self.groups * in_group;
-            let weights = weight.data.get(first..first + in_group).unwrap_or_default();
+            let weights = &weight.data[first..first + in_group];
             group_gradient(values, x, weights, sums, self.epsilon);
         });
-        let total = |c: usize| (0..n).map(|i| at(&sums, i * channels + c)).fold([0.0; 2], add);
+        let total = |c: usize| (0..n).map(|i| sums[i * channels + c]).fold([0.0; 2], add);
         let weight = (0..channels).map(|c| T::of(total(c)[1])).collect();
         let bias = (0..channels).map(|c| T::of(total(c)[0])).collect();
         [Some(input), Some(weight), Some(bias)]
@@ -207,10 +205,6 @@ fn add(left: [f64; 2], right: [f64; 2]) -> [f64; 2] {
 
 fn dot<T: Element>(left: &[T], right: &[T]) -> f64 {
     left.iter().zip(right).map(|(l, r)| l.wide() * r.wide()).sum()
-}
-
-fn at<T: Copy + Default>(values: &[T], index: usize) -> T {
-    values.get(index).copied().unwrap_or_default()
 }
 
 /// Calls `change` with the channel and the numbers of every plane of `values`, which has the shape of `x`.

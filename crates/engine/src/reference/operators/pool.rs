@@ -11,13 +11,19 @@ use network::graph::Pool;
 pub(crate) struct MaxPool(pub(crate) Pool);
 
 impl MaxPool {
+    /// Rows and columns of the result; none of a window that does not fit.
     fn sizes(&self, height: usize, width: usize) -> [usize; 2] {
         self.0.output_size([height, width]).unwrap_or_default()
     }
 
-    /// Calls `found` with the position of each window's largest value: the first of equals, or the last NaN, as
-    /// in PyTorch.
-    fn largest<T: Element>(&self, plane: &[T], [height, width]: [usize; 2], mut found: impl FnMut(usize, T)) {
+    /// Calls `found` with each window's number and the position of its largest value: the first of equals, or the
+    /// last NaN, as in PyTorch.
+    fn largest<T: Element>(
+        &self,
+        plane: &[T],
+        [height, width]: [usize; 2],
+        mut found: impl FnMut(usize, usize, T),
+    ) {
         let [rows, columns] = self.sizes(height, width);
         let [kh, kw] = self.0.kernel;
         let [sh, sw] = self.0.stride;
@@ -29,14 +35,14 @@ impl MaxPool {
                 let mut best = (ys.start * width + xs.start, T::neg_infinity());
                 for y in ys.clone() {
                     let start = y * width;
-                    let values = plane.get(start + xs.start..start + xs.end).unwrap_or_default();
+                    let values = &plane[start + xs.start..start + xs.end];
                     for (x, value) in xs.clone().zip(values) {
                         if *value > best.1 || value.is_nan() {
                             best = (start + x, *value);
                         }
                     }
                 }
-                found(best.0, best.1);
+                found(row * columns + column, best.0, best.1);
             }
         }
     }
@@ -51,12 +57,7 @@ impl Kernel<1> for MaxPool {
         let mut result = vec![T::zero(); n * channels * rows * columns];
         let planes = result.par_chunks_mut(rows * columns).zip(x.data.par_chunks(height * width));
         planes.for_each(|(result, plane)| {
-            let mut slots = result.iter_mut();
-            self.largest(plane, [height, width], |_, value| {
-                if let Some(slot) = slots.next() {
-                    *slot = value;
-                }
-            });
+            self.largest(plane, [height, width], |window, _, value| result[window] = value);
         });
         (result, vec![n, channels, rows, columns])
     }
@@ -73,12 +74,7 @@ impl Kernel<1> for MaxPool {
         let mut input = vec![T::zero(); x.data.len()];
         let planes = input.par_chunks_mut(height * width).zip(x.data.par_chunks(height * width));
         planes.zip(gradient.data.par_chunks(rows * columns)).for_each(|((input, plane), gradient)| {
-            let mut gradients = gradient.iter();
-            self.largest(plane, [height, width], |position, _| {
-                if let (Some(slot), Some(gradient)) = (input.get_mut(position), gradients.next()) {
-                    *slot += *gradient;
-                }
-            });
+            self.largest(plane, [height, width], |window, position, _| input[position] += gradient[window]);
         });
         [Some(input)]
     }

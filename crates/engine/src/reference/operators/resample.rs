@@ -12,12 +12,12 @@ impl Resample {
         for (row, result) in self.rows.iter().zip(result.chunks_mut(self.columns.len())) {
             sums.fill(T::zero());
             for (y, weight) in row {
-                let values = plane.get(y * width..(y + 1) * width).unwrap_or_default();
+                let values = &plane[y * width..(y + 1) * width];
                 let weight = T::of(*weight);
                 sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * *value);
             }
             for (column, result) in self.columns.iter().zip(result) {
-                let values = column.iter().filter_map(|(x, weight)| Some(T::of(*weight) * *sums.get(*x)?));
+                let values = column.iter().map(|(x, weight)| T::of(*weight) * sums[*x]);
                 *result = values.sum();
             }
         }
@@ -29,13 +29,11 @@ impl Resample {
             sums.fill(T::zero());
             for (column, gradient) in self.columns.iter().zip(gradient) {
                 for (x, weight) in column {
-                    if let Some(sum) = sums.get_mut(*x) {
-                        *sum += T::of(*weight) * *gradient;
-                    }
+                    sums[*x] += T::of(*weight) * *gradient;
                 }
             }
             for (y, weight) in row {
-                let values = input.get_mut(y * width..(y + 1) * width).unwrap_or_default();
+                let values = &mut input[y * width..(y + 1) * width];
                 let weight = T::of(*weight);
                 values.iter_mut().zip(&sums).for_each(|(value, sum)| *value += weight * *sum);
             }

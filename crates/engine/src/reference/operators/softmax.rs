@@ -13,8 +13,7 @@ pub(crate) struct Softmax {
 impl Softmax {
     /// Size of the axis and of everything behind it.
     fn sizes(&self, shape: &[usize]) -> (usize, usize) {
-        let size = shape.get(self.axis).copied().unwrap_or(1);
-        (size, shape.iter().skip(self.axis + 1).product())
+        (shape[self.axis], shape.iter().skip(self.axis + 1).product())
     }
 }
 

@@ -17,8 +17,7 @@ pub(crate) struct TopK {
 impl TopK {
     /// Size of the axis and of everything behind it.
     fn sizes(&self, shape: &[usize]) -> (usize, usize) {
-        let size = shape.get(self.axis).copied().unwrap_or(1);
-        (size, shape.iter().skip(self.axis + 1).product())
+        (shape[self.axis], shape.iter().skip(self.axis + 1).product())
     }
 
     /// Calls `found` for every line along the axis and each of its largest values: position in the block of the
@@ -55,16 +54,10 @@ impl Kernel<1> for TopK {
         let mut result = vec![T::zero(); before * self.count * behind];
         let blocks = result.par_chunks_mut((self.count * behind).max(1));
         blocks.zip(x.data.par_chunks((size * behind).max(1))).for_each(|(result, block)| {
-            self.largest(block, (size, behind), |to, _, value| {
-                if let Some(slot) = result.get_mut(to) {
-                    *slot = value;
-                }
-            });
+            self.largest(block, (size, behind), |to, _, value| result[to] = value);
         });
         let mut shape = x.shape.to_vec();
-        if let Some(size) = shape.get_mut(self.axis) {
-            *size = self.count;
-        }
+        shape[self.axis] = self.count;
         (result, shape)
     }
 
@@ -81,11 +74,7 @@ impl Kernel<1> for TopK {
         let blocks = input.par_chunks_mut(block).zip(x.data.par_chunks(block));
         blocks.zip(gradient.data.par_chunks((self.count * behind).max(1))).for_each(
             |((input, block), gradient)| {
-                self.largest(block, (size, behind), |from, to, _| {
-                    if let (Some(slot), Some(gradient)) = (input.get_mut(to), gradient.get(from)) {
-                        *slot = *gradient;
-                    }
-                });
+                self.largest(block, (size, behind), |from, to, _| input[to] = gradient[from]);
             },
         );
         [Some(input)]

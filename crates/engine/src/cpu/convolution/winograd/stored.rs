@@ -200,10 +200,8 @@ impl<'a, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize> Tiles<'a, T, S
         let Part { winograd, source: (x, from, channel), image, first_row, .. } = self.part;
         let [row, column] = self.pixel(tile);
         let [top, left] = [(first_row + row).checked_sub(1)?, column.checked_sub(1)?];
-        if top + SIDE > from.height || left + SIDE > from.width {
-            return None;
-        }
-        let floats = &x[from.at(image, top, left) + channel..];
+        let is_inside = top + SIDE <= from.height && left + SIDE <= from.width;
+        let floats = x.get(from.at(image, top, left) + channel..).filter(|_| is_inside)?;
         Some(Patch::new(floats, [from.row, from.record], winograd.channels))
     }
 
@@ -280,7 +278,10 @@ impl<'a, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize> Tiles<'a, T, S
             let sums = self.sums(simd, products, register);
             for (pixels, sums) in pixels.iter_mut().zip(sums) {
                 for (pixel, sum) in pixels.iter_mut().zip(sums) {
-                    pixel[register] = simd.add_f32s(bias, sum);
+                    // Not an index that may stop, which keeps arrays of registers in memory.
+                    if let Some(slot) = pixel.get_mut(register) {
+                        *slot = simd.add_f32s(bias, sum);
+                    }
                 }
             }
         }
@@ -311,7 +312,7 @@ impl<'a, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize> Tiles<'a, T, S
         for (row, products) in rows.iter_mut().zip(products.as_chunks::<SIDE>().0) {
             let mut values = [zero; SIDE];
             for (value, product) in values.iter_mut().zip(products) {
-                *value = product[register];
+                *value = product.get(register).copied().unwrap_or(zero);
             }
             *row = T::result(simd, values);
         }

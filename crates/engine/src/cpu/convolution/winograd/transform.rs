@@ -139,7 +139,10 @@ pub(super) fn transposed<T: Copy, const ROWS: usize, const COLUMNS: usize>(
     let mut columns = [[zero; ROWS]; COLUMNS];
     for (y, row) in rows.iter().enumerate() {
         for (column, value) in columns.iter_mut().zip(row) {
-            column[y] = *value;
+            // Not an index that may stop, which keeps arrays of registers in memory.
+            if let Some(slot) = column.get_mut(y) {
+                *slot = *value;
+            }
         }
     }
     columns
