@@ -62,3 +62,49 @@ pub(super) fn add<S: Simd, const REGISTERS: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::activation::activate;
+    use crate::cpu::instructions::Instructions;
+    use pulp::WithSimd;
+
+    struct Activated<'a>(Activation, &'a mut [f32]);
+
+    impl WithSimd for Activated<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            for floats in self.1.chunks_mut(S::F32_LANES) {
+                let [register] = load::<S, 1>(simd, floats);
+                store(simd, &[register], Some(self.0), floats);
+            }
+        }
+    }
+
+    #[test]
+    fn functions_of_registers_equal_those_of_floats() {
+        let x: Vec<f32> =
+            (-2000..2000).map(|step| step as f32 / 15.0).chain([f32::NAN, 1e30, -1e30]).collect();
+        for activation in [
+            Activation::Sigmoid,
+            Activation::Silu,
+            Activation::Relu6,
+            Activation::HardSigmoid,
+            Activation::Relu,
+        ] {
+            let (mut expected, mut found) = (x.clone(), x.clone());
+            activate(Some(activation), &mut expected);
+            Instructions::get().run(Activated(activation, &mut found));
+            for ((found, expected), x) in found.iter().zip(&expected).zip(&x) {
+                let is_equal = (found - expected).abs() <= 4.0 * f32::EPSILON * expected.abs();
+                assert!(
+                    is_equal || (found.is_nan() && x.is_nan()),
+                    "{activation:?} of {x}: {found}, {expected}"
+                );
+            }
+        }
+    }
+}

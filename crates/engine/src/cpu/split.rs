@@ -1,4 +1,4 @@
-//! Rows of pixels dealt out to threads.
+//! Rows of pixels, split between threads.
 
 use super::grid::Grid;
 use super::team::{Parts, Team};

@@ -154,8 +154,8 @@ mod tests {
                 let mut samples = vec![f32::NAN; grid.end()];
                 Team::gather(|team| {
                     let masks = masks.as_ref().map(Value::source);
-                    let own = Samples::new(deform, channels);
-                    own.run(team, x.source(), offsets.source(), masks, (&mut samples, grid));
+                    let sampling = Samples::new(deform, channels);
+                    sampling.run(team, x.source(), offsets.source(), masks, (&mut samples, grid));
                 });
                 assert_near(&multiplied(&samples, &kernel, [conv.out, channels, deform.taps()]), &expected);
             }
@@ -163,8 +163,8 @@ mod tests {
     }
 
     fn reference(conv: DeformConv, x: &Value, maps: [Option<&Value>; 2], kernel: &[f32]) -> Vec<f64> {
-        let numbers: Vec<f64> = maps.iter().flatten().flat_map(|own| own.planes.clone()).collect();
-        let count = maps.iter().flatten().map(|own| own.shape[1]).sum();
+        let numbers: Vec<f64> = maps.iter().flatten().flat_map(|map| map.planes.clone()).collect();
+        let count = maps.iter().flatten().map(|map| map.shape[1]).sum();
         let [_, _, height, width] = maps[0].unwrap().shape;
         let [ky, kx] = conv.conv.kernel;
         let kernel = wide(kernel);

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_are_dealt_out() {
+    fn channels_are_shuffled() {
         let shape = [2, if cfg!(miri) { 5 } else { 19 }, 3, 5];
         let x = Value::among_others(shape, 1).map(|x| 7.0 * x);
         let order: Vec<usize> = (0..shape[1]).map(|channel| channel * 7 % shape[1]).collect();

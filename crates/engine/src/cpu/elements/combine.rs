@@ -73,12 +73,12 @@ mod tests {
         let shape = [2, 19, 3, 5];
         let [left, right] = [Value::among_others(shape, 1), Value::packed(shape, 2)];
         let weights = Value::among_others([2, 1, 3, 5], 3);
-        let of = |own: &Value| own.planes.clone();
+        let of = |value: &Value| value.planes.clone();
         let mut sum = Value::among_others(shape, 4);
         let mut weighed = Value::among_others(shape, 5);
         Team::gather(|team| {
-            let operands = [&left, &right, &weights].map(|own| {
-                let (data, grid, channel) = own.source();
+            let operands = [&left, &right, &weights].map(|value| {
+                let (data, grid, channel) = value.source();
                 Operand { data, grid, channel }
             });
             let [one, other, factors] = operands;

@@ -1,4 +1,4 @@
-//! Forward.
+//! Forward: statistics, then their application.
 
 use super::chunks::{Chunks, image};
 use super::normalisation::{Normalisation, Together};

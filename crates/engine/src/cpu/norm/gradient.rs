@@ -1,4 +1,4 @@
-//! The way back.
+//! Backward: gradients of the input and of the parameters.
 
 use super::chunks::{Chunks, image};
 use super::normalisation::{Normalisation, Together};

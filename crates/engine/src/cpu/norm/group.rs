@@ -1,5 +1,5 @@
 //! Normalisation over groups of channels in three steps: moments of every row, a factor and a shift for every channel
-//! of an image, their application. No sum depends on how rows are dealt out to threads.
+//! of an image, their application. No sum depends on how rows are split between threads.
 
 use pulp::{Simd, WithSimd};
 

@@ -123,11 +123,16 @@ impl WithSimd for GradientSums<'_, '_> {
                     load::<S, REGISTERS>(simd, part(x, from.nth(image, pixel) + first + channel, length));
                 let gradients =
                     load::<S, REGISTERS>(simd, part(g, to.nth(image, pixel) + start + channel, length));
-                for (at, (sum, product)) in sum.iter_mut().zip(&mut product).enumerate() {
-                    let normal = simd.mul_add_e_f32s(values[at], factor[at], shift[at]);
-                    let g = activation_gradient(simd, norm.activation, normal, gradients[at]);
+                // Not by indices, which keep arrays of registers in memory.
+                let factors = mean.into_iter().zip(factor.into_iter().zip(shift));
+                let pairs = values.into_iter().zip(gradients).zip(factors);
+                for ((sum, product), ((x, g), (mean, (factor, shift)))) in
+                    sum.iter_mut().zip(&mut product).zip(pairs)
+                {
+                    let normal = simd.mul_add_e_f32s(x, factor, shift);
+                    let g = activation_gradient(simd, norm.activation, normal, g);
                     *sum = simd.add_f32s(*sum, g);
-                    *product = simd.mul_add_e_f32s(g, simd.sub_f32s(values[at], mean[at]), *product);
+                    *product = simd.mul_add_e_f32s(g, simd.sub_f32s(x, mean), *product);
                 }
             }
             store(simd, &sum, None, plain);

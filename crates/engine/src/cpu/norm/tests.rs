@@ -34,7 +34,7 @@ impl Case {
     }
 
     fn moments(&self) -> Vec<norm::Moments> {
-        let [mean, variance] = [&self.given[0], &self.given[1]].map(|own| wide(own));
+        let [mean, variance] = [&self.given[0], &self.given[1]].map(|values| wide(values));
         let pairs = mean.into_iter().zip(variance);
         match self.together {
             Together::Given => pairs.map(|(mean, variance)| norm::Moments { mean, variance }).collect(),
@@ -66,13 +66,14 @@ impl Case {
     fn gradients(&self) -> [Vec<f64>; 3] {
         let (result, shape) = (self.result(), &self.x.shape[..]);
         let result = View { data: &result[..], shape };
-        let descended =
-            self.activation.map(|own| own.backward([result], result, self.gradient.view(), [true]));
-        let descended = match descended {
+        let before_function = self
+            .activation
+            .map(|activation| activation.backward([result], result, self.gradient.view(), [true]));
+        let before_function = match before_function {
             Some([gradient]) => gradient.unwrap(),
             None => self.gradient.planes.clone(),
         };
-        let gradient = View { data: &descended[..], shape };
+        let gradient = View { data: &before_function[..], shape };
         let (weight, bias) = (wide(&self.weight), wide(&self.bias));
         let of = [weight.len()];
         let views =
@@ -89,27 +90,28 @@ impl Case {
             ),
             Together::Given => {
                 let scales: Vec<f64> =
-                    self.moments().iter().map(|own| 1.0 / (own.variance + EPSILON).sqrt()).collect();
+                    self.moments().iter().map(|moments| 1.0 / (moments.variance + EPSILON).sqrt()).collect();
                 let factors: Vec<f64> = weight.iter().zip(&scales).map(|(a, b)| a * b).collect();
                 let [x, factor, shift] =
                     ChannelAffine.backward(views(&factors), result, gradient, [true; 3]).map(Option::unwrap);
                 let both = self.moments().into_iter().zip(&scales).zip(factor.iter().zip(&shift));
-                let weight = both.map(|((own, scale), (factor, shift))| scale * (factor - own.mean * shift));
+                let weight =
+                    both.map(|((moments, scale), (factor, shift))| scale * (factor - moments.mean * shift));
                 [Some(x), Some(weight.collect()), Some(shift)]
             }
         };
         gradients.map(Option::unwrap)
     }
 
-    /// After the way forward, which is compared.
+    /// After the forward pass, which is compared.
     fn forward(&self, team: &Team) -> Normalisation {
-        let mut own = Normalisation::new(self.together, EPSILON, self.activation, self.x.shape);
+        let mut norm = Normalisation::new(self.together, EPSILON, self.activation, self.x.shape);
         let mut result = Value::among_others(self.x.shape, 7);
         let given = [&self.given[0][..], &self.given[1]];
         let given = (self.together == Together::Given).then_some(given);
-        own.forward(team, self.x.source(), [&self.weight, &self.bias], given, result.target());
+        norm.forward(team, self.x.source(), [&self.weight, &self.bias], given, result.target());
         result.assert_holds(&self.activated());
-        own
+        norm
     }
 }
 
@@ -133,13 +135,13 @@ fn cases() -> Vec<Case> {
 fn normalisations_equal_the_references() {
     Team::gather(|team| {
         for case in cases() {
-            let own = case.forward(team);
+            let norm = case.forward(team);
             if case.together == Together::Batch {
-                let (means, variances): (Vec<f64>, Vec<f64>) = own.moments().unzip();
+                let (means, variances): (Vec<f64>, Vec<f64>) = norm.moments().unzip();
                 let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect::<Vec<_>>();
                 let expected = case.moments();
-                assert_near(&narrow(means), &expected.iter().map(|own| own.mean).collect::<Vec<_>>());
-                let expected: Vec<f64> = expected.iter().map(|own| own.variance).collect();
+                assert_near(&narrow(means), &expected.iter().map(|moments| moments.mean).collect::<Vec<_>>());
+                let expected: Vec<f64> = expected.iter().map(|moments| moments.variance).collect();
                 assert_near(&narrow(variances), &expected);
             }
         }
@@ -150,7 +152,7 @@ fn normalisations_equal_the_references() {
 fn gradients_of_normalisations_equal_the_references() {
     Team::gather(|team| {
         for case in cases() {
-            let mut own = case.forward(team);
+            let mut norm = case.forward(team);
             let [x, weight, bias] = case.gradients();
             let sources = [case.x.source(), case.gradient.source()];
             for (add, times) in [(false, 1.0), (true, 2.0)] {
@@ -158,14 +160,14 @@ fn gradients_of_normalisations_equal_the_references() {
                 for add in [false, add] {
                     let [weights, biases] = &mut found;
                     let targets = [Some(&mut weights[..]), Some(&mut biases[..])];
-                    own.sums(team, sources, &case.weight, targets, [add; 2]);
+                    norm.sums(team, sources, &case.weight, targets, [add; 2]);
                 }
                 for (found, expected) in found.iter().zip([&weight, &bias]) {
                     assert_near(found, &expected.iter().map(|sum| times * sum).collect::<Vec<_>>());
                 }
                 let mut result = Value::among_others(case.x.shape, 8);
                 let before = result.clone();
-                own.input_gradient(team, sources, result.target(), add);
+                norm.input_gradient(team, sources, result.target(), add);
                 result.assert_holds(&if add { before.plus(&x) } else { x.clone() });
             }
         }

@@ -318,7 +318,8 @@ mod tests {
     fn gradients_equal_the_references() {
         let shape = [3, 5, 7, 11];
         let x: Vec<f32> = (0..1155).map(|i| (i * i % 61) as f32 / 20.0 - 1.5).collect();
-        let seed = |count: usize| (0..count).map(|i| (i * 7 % 19) as f32 - 9.0).collect::<Vec<f32>>();
+        let output_gradient =
+            |count: usize| (0..count).map(|i| (i * 7 % 19) as f32 - 9.0).collect::<Vec<f32>>();
         let found = |kind: Along, known: &[f32], gradient: &[f32], axis: usize| {
             let axis = Axis::new(&shape, axis);
             let grid = Grid::packed(1, [axis.before, 1], axis.size * axis.behind);
@@ -331,7 +332,7 @@ mod tests {
         }
         for axis in 0..4 {
             let result = along(Along::Softmax, &x, &shape, axis);
-            let gradient = seed(1155);
+            let gradient = output_gradient(1155);
             let [expected] = Softmax { axis }.backward(
                 [view(&x, &shape)],
                 view(&result, &shape),
@@ -343,12 +344,12 @@ mod tests {
 
             let mut shorter = shape;
             shorter[axis] = 2;
-            let gradient = seed(shorter.iter().product());
+            let gradient = output_gradient(shorter.iter().product());
             let given = View { data: &gradient[..], shape: &shorter };
             let [expected] = TopK { axis, count: 2 }.backward([view(&x, &shape)], given, given, [true]);
             assert_eq!(found(Along::TopK(2), &x, &gradient, axis), expected.unwrap());
 
-            let gradient = seed(1155 / shape[axis]);
+            let gradient = output_gradient(1155 / shape[axis]);
             let mean = found(Along::Mean, &[], &gradient, axis);
             assert_eq!(mean.len(), 1155);
             let sums = along(Along::Mean, &mean, &shape, axis);

@@ -64,15 +64,15 @@ mod tests {
         let resized = modes.into_iter().flat_map(|mode| sizes.map(|to| Resample::resize(mode, size, to)));
         let adaptive = sizes.map(|to| Resample::adaptive_average(size, to));
         let step = if cfg!(miri) { 4 } else { 1 };
-        for own in averages.into_iter().chain(adaptive).chain(resized).step_by(step) {
-            let (expected, shape) = own.forward([x.view()]);
-            result(&x, &shape, |team, x, to, channels| resample(team, &own, x, to, channels))
+        for weights in averages.into_iter().chain(adaptive).chain(resized).step_by(step) {
+            let (expected, shape) = weights.forward([x.view()]);
+            result(&x, &shape, |team, x, to, channels| resample(team, &weights, x, to, channels))
                 .assert_holds(&expected);
             // The gradient of the input, by the transposed weights.
             let gradient = Value::among_others(shape[..].try_into().unwrap(), 3);
             let result_view = View { data: &expected[..], shape: &shape };
-            let [input] = own.backward([x.view()], result_view, gradient.view(), [true]);
-            let turned = own.transposed(size);
+            let [input] = weights.backward([x.view()], result_view, gradient.view(), [true]);
+            let turned = weights.transposed(size);
             result(&gradient, &x.shape, |team, x, to, channels| resample(team, &turned, x, to, channels))
                 .assert_holds(&input.unwrap());
         }

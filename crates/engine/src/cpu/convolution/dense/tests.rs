@@ -77,8 +77,8 @@ fn dense_convolutions_take_channels_from_anywhere() {
     let mut spread = Value::packed(shape, 7).map(|_| f64::NAN);
     for at in 0..spread.planes.len() {
         let (image, channel, pixel) = (at / 105, at / 15 % 7, at % 15);
-        if let Some(own) = planes(channel) {
-            spread.planes[at] = case.x.planes[(image * 4 + own) * 15 + pixel];
+        if let Some(plane) = planes(channel) {
+            spread.planes[at] = case.x.planes[(image * 4 + plane) * 15 + pixel];
         }
     }
     let spread = spread.map(|number| number);

@@ -62,10 +62,10 @@ fn depthwise_convolutions_equal_the_reference() {
     }
 }
 
-fn packed_by_channel(case: &Case, own: &Channelwise) -> Vec<f32> {
-    let mut weights = vec![0.0; own.size()];
+fn packed_by_channel(case: &Case, depthwise: &Channelwise) -> Vec<f32> {
+    let mut weights = vec![0.0; depthwise.size()];
     for (index, weight) in case.kernel.iter().enumerate() {
-        weights[own.position(index % case.taps(), index / case.taps())] = *weight;
+        weights[depthwise.position(index % case.taps(), index / case.taps())] = *weight;
     }
     weights
 }
@@ -73,12 +73,12 @@ fn packed_by_channel(case: &Case, own: &Channelwise) -> Vec<f32> {
 #[test]
 fn channelwise_convolutions_equal_the_reference() {
     for case in depthwise_cases() {
-        let own = Channelwise::new(taps::forward(&case.conv), case.conv.kernel, case.channels());
-        let weights = packed_by_channel(&case, &own);
+        let depthwise = Channelwise::new(taps::forward(&case.conv), case.conv.kernel, case.channels());
+        let weights = packed_by_channel(&case, &depthwise);
         for add in [false, true] {
             let (mut result, before) = (case.target(), case.target());
             Team::gather(|team| {
-                own.run(team, [&weights, &case.bias], case.x.source(), result.target(), add);
+                depthwise.run(team, [&weights, &case.bias], case.x.source(), result.target(), add);
             });
             let expected = case.result();
             result.assert_holds(&if add { before.plus(&expected) } else { expected });
@@ -89,14 +89,14 @@ fn channelwise_convolutions_equal_the_reference() {
 #[test]
 fn channelwise_gradients_of_inputs_equal_the_reference() {
     for case in depthwise_cases() {
-        let own = Channelwise::new(taps::backward(&case.conv), case.conv.kernel, case.channels());
-        let weights = packed_by_channel(&case, &own);
+        let depthwise = Channelwise::new(taps::backward(&case.conv), case.conv.kernel, case.channels());
+        let weights = packed_by_channel(&case, &depthwise);
         let [expected, _] = case.gradients();
         for add in [false, true] {
             let (mut result, before) =
                 (Value::among_others(case.x.shape, 8), Value::among_others(case.x.shape, 8));
             Team::gather(|team| {
-                own.run(team, [&weights, &[]], case.gradient.source(), result.target(), add);
+                depthwise.run(team, [&weights, &[]], case.gradient.source(), result.target(), add);
             });
             result.assert_holds(&if add { before.plus(&expected) } else { expected.clone() });
         }
@@ -106,14 +106,14 @@ fn channelwise_gradients_of_inputs_equal_the_reference() {
 #[test]
 fn channelwise_gradients_of_weights_equal_the_reference() {
     for case in depthwise_cases() {
-        let own = Channelwise::new(taps::forward(&case.conv), case.conv.kernel, case.channels());
+        let depthwise = Channelwise::new(taps::forward(&case.conv), case.conv.kernel, case.channels());
         let [_, expected] = case.gradients();
-        let mut gradient = vec![f32::NAN; own.size()];
+        let mut gradient = vec![f32::NAN; depthwise.size()];
         for (add, factor) in [(false, 1.0), (true, 2.0)] {
             Team::gather(|team| {
-                own.weight_gradient(team, case.x.source(), case.gradient.source(), &mut gradient, add);
+                depthwise.weight_gradient(team, case.x.source(), case.gradient.source(), &mut gradient, add);
             });
-            let of = |index: usize| gradient[own.position(index % case.taps(), index / case.taps())];
+            let of = |index: usize| gradient[depthwise.position(index % case.taps(), index / case.taps())];
             let found: Vec<f32> = (0..expected.len()).map(of).collect();
             assert_near(&found, &expected.iter().map(|number| factor * number).collect::<Vec<_>>());
         }

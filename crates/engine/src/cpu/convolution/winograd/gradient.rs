@@ -1,7 +1,7 @@
 //! Gradients of the weights of 3x3 convolutions at stride 1 in Winograd's form: 16 products for each pair of channels
 //! and four pixels instead of 36, or 36 for sixteen pixels instead of 144.
 //!
-//! Where the way forward multiplies the transformed input by the transformed kernel, the kernel's gradient is, for each
+//! Where the convolution multiplies the transformed input by the transformed kernel, the kernel's gradient is, for each
 //! point, the product of the transformed input with the transformed gradient of the result, summed over tiles. Some
 //! hundred tiles of all images are transformed, multiplied, and so on; each step is done by all threads. No sum is
 //! split between tasks, so numbers do not depend on the number of threads.

@@ -6,7 +6,7 @@ use super::transform::{Tile, transposed};
 use crate::cpu::registers::{load, store};
 
 /// `SIDE` pixels on a side, with a number of channels each.
-pub(super) trait Source<const SIDE: usize>: Copy {
+pub(super) trait TileInput<const SIDE: usize>: Copy {
     fn channels(&self) -> usize;
 
     /// A register of channels of a pixel, those from `first` on.
@@ -35,7 +35,7 @@ impl<'a, const SIDE: usize> Patch<'a, SIDE> {
     }
 }
 
-impl<const SIDE: usize> Source<SIDE> for Patch<'_, SIDE> {
+impl<const SIDE: usize> TileInput<SIDE> for Patch<'_, SIDE> {
     #[inline(always)]
     fn channels(&self) -> usize {
         self.channels
@@ -67,7 +67,7 @@ impl<'a, const SIDE: usize> Pixels<'a, SIDE> {
     }
 }
 
-impl<const SIDE: usize> Source<SIDE> for Pixels<'_, SIDE> {
+impl<const SIDE: usize> TileInput<SIDE> for Pixels<'_, SIDE> {
     #[inline(always)]
     fn channels(&self) -> usize {
         self.channels
@@ -89,7 +89,7 @@ impl<const SIDE: usize> Source<SIDE> for Pixels<'_, SIDE> {
 #[inline(always)]
 pub(super) fn transform_channels<S: Simd, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize>(
     simd: S,
-    source: impl Source<SIDE>,
+    source: impl TileInput<SIDE>,
     points: &mut [f32],
 ) {
     let channels = points.len() / (SIDE * SIDE);
@@ -108,7 +108,7 @@ pub(super) fn transform_channels<S: Simd, T: Tile<SIDE, OUT>, const SIDE: usize,
 #[inline(always)]
 fn transform_register<S: Simd, T: Tile<SIDE, OUT>, const SIDE: usize, const OUT: usize>(
     simd: S,
-    source: impl Source<SIDE>,
+    source: impl TileInput<SIDE>,
     first: usize,
     points: &mut [f32],
 ) {

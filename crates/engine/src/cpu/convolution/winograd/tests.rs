@@ -102,14 +102,14 @@ fn winograd_products_equal_the_reference() {
 fn winograd_gradients_of_weights_equal_the_reference() {
     for (case, tiling) in each_tiling() {
         let products = Products::forward(&case.conv, case.channels(), false);
-        let own = WinogradGradient::new(&products, tiling);
+        let of_weights = WinogradGradient::new(&products, tiling);
         let [_, expected] = case.gradients();
-        let mut workspace = vec![f32::NAN; own.workspace()];
+        let mut workspace = vec![f32::NAN; of_weights.workspace()];
         let mut gradient = vec![f32::NAN; products.size()];
         // Nothing at first, then twice the same.
         for (add, factor) in [(false, 1.0), (true, 2.0)] {
             let (x, result) = (case.x.source(), case.gradient.source());
-            Team::gather(|team| own.run(team, x, result, &mut workspace, (&mut gradient, add)));
+            Team::gather(|team| of_weights.run(team, x, result, &mut workspace, (&mut gradient, add)));
             let mut found = vec![0.0; expected.len()];
             each_weight(&case, |index, tap, channel, out| {
                 found[index] = gradient[products.position(tap, channel, out)];
