@@ -3,7 +3,7 @@
 //!     cargo bench --bench kernels                # all
 //!     cargo bench --bench kernels -- depthwise   # those whose name has this in it
 //!
-//! `inference` is the step of a [`Plan`], with weights packed once; `training` are those of a [`TrainingPlan`] in the
+//! `inference` is the step of a [`Plan`], with weights packed once; `training` are those of one that trains, in the
 //! order in which they run: forward, the gradient of the result into its place (`elements`), gradients of parameters
 //! and of the input.
 //! Threads are those of the machine unless `RAYON_NUM_THREADS` says otherwise.
@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
-use engine::{Plan, TrainingPlan};
+use engine::{Plan, Training};
 use network::graph::{Activation, Conv, Graph, Parameter, Pool, ResizeMode, Role, Scope, Value, Weights};
 
 /// The module of the operator that is measured.
@@ -79,8 +79,8 @@ fn measure(
     let gradient = ramp(result.iter().product());
 
     let mut plan = Plan::new(&graph, weights.clone()).unwrap();
-    each_step(criterion, name, "inference", |observer| plan.profile(&input, observer).unwrap());
-    let mut plan = TrainingPlan::new(&graph, &weights).unwrap();
+    each_step(criterion, name, "inference", |observer| plan.profile(&input, &[], observer).unwrap());
+    let mut plan = Plan::training(&graph, &weights, &Training::all()).unwrap();
     each_step(criterion, name, "training", |observer| {
         plan.profile(&input, &[("result", &gradient)], observer).unwrap();
     });

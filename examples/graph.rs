@@ -54,7 +54,7 @@ fn main() {
         weights = deployment.apply(&weights).unwrap();
         graph = deployed;
         let mut plan = Plan::new(&graph, weights.clone()).unwrap();
-        plan.run(&input).unwrap();
+        plan.forward(&input).unwrap();
         for (name, _) in graph.outputs() {
             let mut numbers = Vec::new();
             plan.output(name, &mut numbers).unwrap();

@@ -64,8 +64,8 @@ fn check(what: &str, graph: &Graph) {
     let input = input(&graph.node(graph.inputs()[0]).unwrap().shape);
     let mut plan = Plan::new(&graph, weights.clone()).unwrap();
     // Twice, as buffers are used again.
-    plan.run(&input).unwrap();
-    plan.run(&input).unwrap();
+    plan.forward(&input).unwrap();
+    plan.forward(&input).unwrap();
     let exact = expected::<f64>(&graph, &weights, &input);
     let noise = difference(&expected::<f32>(&graph, &weights, &input), &exact);
     let error = difference(&planned(&plan, &graph), &exact);
@@ -326,7 +326,7 @@ fn with_threads(graph: &Graph, threads: usize) -> Vec<(String, Vec<f64>)> {
     let mut plan = Plan::new(graph, synthetic_weights(graph)).unwrap();
     let input = input(&graph.node(graph.inputs()[0]).unwrap().shape);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    pool.install(|| plan.run(&input)).unwrap();
+    pool.install(|| plan.forward(&input)).unwrap();
     planned(&plan, graph)
 }
 

@@ -34,7 +34,7 @@ fn usage(plan: &mut Plan, graph: &Graph, rounds: usize) -> (usize, usize) {
     let input = vec![0.5; plan.input_shape().iter().product()];
     let mut numbers: Vec<Vec<f32>> = graph.outputs().iter().map(|_| Vec::new()).collect();
     let mut round = || {
-        plan.run(&input).unwrap();
+        plan.forward(&input).unwrap();
         for ((name, _), numbers) in graph.outputs().iter().zip(&mut numbers) {
             plan.output(name, numbers).unwrap();
         }

@@ -4,7 +4,7 @@
 
 mod support;
 
-use engine::{Sgd, TrainingPlan};
+use engine::{Factors, Plan, Rule, Training};
 use network::graph::{Conv, Graph};
 use network::models::{Form, preset};
 use peak_alloc::PeakAlloc;
@@ -34,7 +34,7 @@ fn nothing_is_allocated_after_the_first_step() {
     ];
     for (name, graph, rounds) in graphs {
         let graph = graph.unwrap();
-        let mut plan = TrainingPlan::new(&graph, &synthetic_weights(&graph)).unwrap();
+        let mut plan = Plan::training(&graph, &synthetic_weights(&graph), &Training::all()).unwrap();
         assert_eq!(plan.without_kernel().collect::<Vec<_>>(), [""; 0], "{name}");
         let (before, peak) = pool.install(|| usage(&mut plan, &graph, rounds));
         assert_eq!(peak, before, "{name}");
@@ -42,7 +42,7 @@ fn nothing_is_allocated_after_the_first_step() {
 }
 
 /// Memory in use before some steps and its peak in them.
-fn usage(plan: &mut TrainingPlan, graph: &Graph, rounds: usize) -> (usize, usize) {
+fn usage(plan: &mut Plan, graph: &Graph, rounds: usize) -> (usize, usize) {
     let elements = |value| graph.node(value).unwrap().shape.iter().product::<usize>();
     let input = vec![0.5; elements(graph.inputs()[0])];
     let seeds: Vec<Vec<f32>> =
@@ -50,14 +50,15 @@ fn usage(plan: &mut TrainingPlan, graph: &Graph, rounds: usize) -> (usize, usize
     let names = graph.outputs().iter().map(|(name, _)| name.as_str());
     let gradients: Vec<(&str, &[f32])> = names.zip(seeds.iter().map(Vec::as_slice)).collect();
     let mut numbers: Vec<Vec<f32>> = graph.outputs().iter().map(|_| Vec::new()).collect();
-    let sgd = Sgd { learning_rate: 0.01, momentum: 0.9, dampening: 0.0, weight_decay: 1e-4, nesterov: false };
+    let sgd = Rule::Sgd { momentum: 0.9, dampening: 0.0, nesterov: false };
+    let factors = [Factors { learning_rate: 0.01, weight_decay: 1e-4 }];
     let mut round = || {
         plan.forward(&input).unwrap();
         for ((name, _), numbers) in graph.outputs().iter().zip(&mut numbers) {
             plan.output(name, numbers).unwrap();
         }
         plan.backward(&gradients).unwrap();
-        plan.step(&sgd);
+        plan.apply(&sgd, &factors).unwrap();
     };
     (0..2).for_each(|_| round());
     MEMORY.reset_peak_usage();

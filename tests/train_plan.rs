@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::{Executor, NormStatistics, Parameters, Sgd, Training, TrainingPlan};
+use engine::{Executor, Factors, NormStatistics, Parameters, Plan, Rule, Training};
 use network::element::Element;
 use network::graph::{Array, Graph, Parameter, Role, Weights};
 use network::models::nanodet_plus::{Auxiliary, NanoDetPlus};
@@ -56,7 +56,7 @@ fn expected<T: Element>(graph: &Graph, weights: &Weights, statistics: NormStatis
 }
 
 /// The same of a plan.
-fn planned(graph: &Graph, plan: &mut TrainingPlan) -> Numbers {
+fn planned(graph: &Graph, plan: &mut Plan) -> Numbers {
     plan.forward(&input(graph)).unwrap();
     let mut numbers = Numbers::new();
     for (name, _) in graph.outputs() {
@@ -67,10 +67,10 @@ fn planned(graph: &Graph, plan: &mut TrainingPlan) -> Numbers {
     let seeds = seeds(graph);
     let seeds: Vec<(&str, &[f32])> = seeds.iter().map(|(name, seed)| (*name, seed.as_slice())).collect();
     plan.backward(&seeds).unwrap();
-    let weights = plan.weights();
+    let weights = plan.weights().unwrap();
     for parameter in graph.parameters() {
         let wide = |data: &[f32]| data.iter().copied().map(f64::from).collect();
-        if let Some(gradient) = plan.gradient(&parameter.name) {
+        if let Some(gradient) = plan.gradient(&parameter.name).unwrap() {
             numbers.insert(format!("gradient {}", parameter.name), wide(&gradient.data));
         } else if parameter.name.contains("running_") {
             let data = &weights.get(&parameter.name).unwrap().data;
@@ -105,8 +105,8 @@ fn check(what: &str, graph: &Graph, statistics: NormStatistics) {
 
 #[track_caller]
 fn check_weights(what: &str, graph: &Graph, weights: &Weights, statistics: NormStatistics) {
-    let training = Training { statistics: &|_| statistics, ..Training::ALL };
-    let mut plan = TrainingPlan::of(graph, weights, &training).unwrap();
+    let training = Training::all().with_statistics(move |_| statistics);
+    let mut plan = Plan::training(graph, weights, &training).unwrap();
     assert_eq!(plan.without_kernel().collect::<BTreeSet<_>>(), BTreeSet::new(), "{what}");
     let found = planned(graph, &mut plan);
     let exact_numbers = expected::<f64>(graph, weights, statistics);
@@ -159,10 +159,10 @@ fn around(graph: &Graph, middles: [f32; 2]) -> Weights {
 /// The same with the input's own running statistics, so that signals keep their size in all of the network.
 fn settled(graph: &Graph, middles: [f32; 2]) -> Weights {
     let weights = around(graph, middles);
-    let mut plan = TrainingPlan::new(graph, &weights).unwrap();
+    let mut plan = Plan::training(graph, &weights, &Training::all()).unwrap();
     // The old statistics' share is 0.9^60.
     (0..60).for_each(|_| plan.forward(&input(graph)).unwrap());
-    plan.weights()
+    plan.weights().unwrap()
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn gfocal_equals_autograd() {
 fn numbers_do_not_depend_on_the_number_of_threads() {
     let graph = nanodet();
     let of = |threads: usize| {
-        let mut plan = TrainingPlan::new(&graph, &synthetic_weights(&graph)).unwrap();
+        let mut plan = Plan::training(&graph, &synthetic_weights(&graph), &Training::all()).unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| planned(&graph, &mut plan))
     };
@@ -212,9 +212,9 @@ fn only_what_is_trained_has_a_gradient() {
     let graph = nanodet();
     let weights = synthetic_weights(&graph);
     let is_head = |parameter: &Parameter| !parameter.name.starts_with("backbone");
-    let training = Training { trains: &is_head, ..Training::ALL };
-    let found = planned(&graph, &mut TrainingPlan::of(&graph, &weights, &training).unwrap());
-    let all = planned(&graph, &mut TrainingPlan::new(&graph, &weights).unwrap());
+    let training = Training::of(is_head);
+    let found = planned(&graph, &mut Plan::training(&graph, &weights, &training).unwrap());
+    let all = planned(&graph, &mut Plan::training(&graph, &weights, &Training::all()).unwrap());
     assert!(found.keys().all(|name| !name.starts_with("gradient backbone")));
     for (name, numbers) in &all {
         assert!(name.starts_with("gradient backbone") || found[name] == *numbers, "{name}");
@@ -226,22 +226,23 @@ fn only_what_is_trained_has_a_gradient() {
 fn steps_are_those_of_torch() {
     let graph = nanodet();
     let weights = synthetic_weights(&graph);
-    let mut plan = TrainingPlan::new(&graph, &weights).unwrap();
-    let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, dampening: 0.0, weight_decay: 0.01, nesterov: false };
+    let mut plan = Plan::training(&graph, &weights, &Training::all()).unwrap();
+    let sgd = Rule::Sgd { momentum: 0.9, dampening: 0.0, nesterov: false };
+    let factors = [Factors { learning_rate: 0.1, weight_decay: 0.01 }];
     let names = ["backbone.conv1.0.weight", "fpn.reduce_layers.0.conv.weight", "head.gfl_cls.3.bias"];
-    let numbers = |plan: &TrainingPlan, name: &str| plan.weights().get(name).unwrap().data.clone();
+    let numbers = |plan: &Plan, name: &str| plan.weights().unwrap().get(name).unwrap().data.clone();
     let mut expected: Vec<Vec<f32>> = names.iter().map(|name| numbers(&plan, name)).collect();
     let mut velocities: Vec<Vec<f32>> = expected.iter().map(|values| vec![0.0; values.len()]).collect();
     for _ in 0..2 {
         planned(&graph, &mut plan);
         for ((name, weights), velocities) in names.iter().zip(&mut expected).zip(&mut velocities) {
-            let gradient = plan.gradient(name).unwrap().data;
+            let gradient = plan.gradient(name).unwrap().unwrap().data;
             for ((weight, velocity), gradient) in weights.iter_mut().zip(velocities).zip(gradient) {
                 *velocity = 0.9 * *velocity + (gradient + 0.01 * *weight);
                 *weight -= 0.1 * *velocity;
             }
         }
-        plan.step(&sgd);
+        plan.apply(&sgd, &factors).unwrap();
         for (name, expected) in names.iter().zip(&expected) {
             let wide = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<_>>();
             let numbers = wide(&numbers(&plan, name));
@@ -249,7 +250,7 @@ fn steps_are_those_of_torch() {
             assert!(difference(&numbers, &wide(expected)) < 1e-6 * largest, "{name}");
         }
     }
-    assert_eq!(plan.weights().get("backbone.conv1.1.num_batches_tracked").unwrap().data, [2.0]);
+    assert_eq!(plan.weights().unwrap().get("backbone.conv1.1.num_batches_tracked").unwrap().data, [2.0]);
 }
 
 /// The tests of this file with lesser instruction sets than the best, each in a process of its own.

@@ -189,9 +189,11 @@ impl Directory {
 fn find_end(bytes: &[u8]) -> Option<usize> {
     let last = bytes.len().checked_sub(END.1)?;
     (last.saturating_sub(MAX_COMMENT)..=last).rev().find(|at| {
-        let record = bytes.get(*at..).unwrap_or_default();
-        let comment = record.get(20..22).and_then(|length| length.try_into().ok()).map(u16::from_le_bytes);
-        record.starts_with(END.0) && comment.map(usize::from) == Some(record.len() - END.1)
+        bytes.get(*at..).is_some_and(|record| {
+            let comment =
+                record.get(20..22).and_then(|length| length.try_into().ok()).map(u16::from_le_bytes);
+            record.starts_with(END.0) && comment.map(usize::from) == Some(record.len() - END.1)
+        })
     })
 }
 

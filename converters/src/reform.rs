@@ -79,7 +79,7 @@ impl Tensor {
             return Err(fail());
         }
         let mut view = self.view().clone();
-        let stride = view.strides.get(axis).copied().unwrap_or_default();
+        let stride = *view.strides.get(axis).ok_or_else(fail)?;
         // An empty slice may begin at the very end; it has no first element.
         let skipped = if len == 0 { 0 } else { stride * start as u64 * view.dtype.size() as u64 };
         view.start += skipped;
@@ -163,21 +163,16 @@ impl Tensor {
     }
 }
 
-/// The bytes of `parts` along `axis`: for each index of the axes before it, a run of every part.
+/// The bytes of `parts` along `axis`: for each index of the axes before it, which all have alike, a run of every part.
 fn interleaved(parts: &[Tensor], axis: usize) -> Result<Vec<u8>> {
-    let mut runs = Vec::new();
-    for part in parts {
-        let outer: usize = part.shape().iter().take(axis).product();
-        let bytes = part.bytes()?;
-        let run = bytes.len().checked_div(outer).unwrap_or_default();
-        runs.push((bytes, run));
-    }
     let outer: usize = parts.first().map_or(0, |part| part.shape().iter().take(axis).product());
-    let mut joined = Vec::with_capacity(runs.iter().map(|(bytes, _)| bytes.len()).sum());
-    for index in 0..outer {
-        for (bytes, run) in &runs {
-            joined.extend_from_slice(bytes.get(index * run..(index + 1) * run).unwrap_or_default());
-        }
+    let all = parts.iter().map(Tensor::bytes).collect::<Result<Vec<_>>>()?;
+    let mut joined = Vec::with_capacity(all.iter().map(Vec::len).sum());
+    // Without an index before the axis there is no element at all; parts without elements have no runs.
+    let run = |bytes: &Vec<u8>| bytes.len().checked_div(outer).filter(|run| *run > 0);
+    let mut runs: Vec<_> = all.iter().filter_map(|bytes| Some(bytes.chunks_exact(run(bytes)?))).collect();
+    for _ in 0..outer {
+        runs.iter_mut().filter_map(Iterator::next).for_each(|run| joined.extend_from_slice(run));
     }
     Ok(joined)
 }

@@ -79,14 +79,14 @@ impl Checkpoint {
         if let Value::Dict(dict) = &self.header {
             dict.entries.iter().for_each(|(key, _)| beside(key.step().to_string()));
         }
-        let mut level = Some(&self.document);
+        let mut level = &self.document;
         for (depth, step) in path.iter().enumerate() {
-            let above = path.get(..depth).unwrap_or_default();
-            let keys = level.map(Value::steps).unwrap_or_default();
-            for key in keys.into_iter().filter(|key| key != step) {
+            let (above, _) = path.split_at(depth);
+            for key in level.steps().into_iter().filter(|key| key != step) {
                 beside(join(&[above, &[key]].concat()));
             }
-            level = level.and_then(|value| value.get(step));
+            let Some(below) = level.get(step) else { break };
+            level = below;
         }
         notes
     }

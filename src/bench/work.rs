@@ -3,34 +3,26 @@
 use std::time::Duration;
 
 use super::settings::{Mode, Settings};
-use engine::{Plan, RuntimeError, Sgd, TrainingPlan};
+use engine::{Factors, Plan, Rule, RuntimeError, Training};
 use network::graph::cost::costs;
 use network::graph::{Graph, Role, Weights, rewrite};
 use network::models::{Form, Model};
 
+/// The rule of the steps that are timed.
+const RULE: Rule = Rule::Sgd { momentum: 0.9, dampening: 0.0, nesterov: false };
 /// Steps so small that weights stay what they are for as long as anybody measures.
-const SGD: Sgd =
-    Sgd { learning_rate: 1e-6, momentum: 0.9, dampening: 0.0, weight_decay: 1e-4, nesterov: false };
+const FACTORS: [Factors; 1] = [Factors { learning_rate: 1e-6, weight_decay: 1e-4 }];
 
 /// A network that is ready to be timed.
 pub(super) struct Work {
-    plan: Compiled,
+    plan: Plan,
+    mode: Mode,
+    /// Names of the outputs, each with a gradient where the plan trains.
+    outputs: Vec<(String, Vec<f32>)>,
+    result: Vec<f32>,
     input: Vec<f32>,
     pub(super) flops: u64,
     pub(super) weight_bytes: u64,
-}
-
-enum Compiled {
-    Inference {
-        plan: Box<Plan>,
-        outputs: Vec<String>,
-        result: Vec<f32>,
-    },
-    Training {
-        plan: Box<TrainingPlan>,
-        /// A gradient for every output.
-        gradients: Vec<(String, Vec<f32>)>,
-    },
 }
 
 impl Work {
@@ -58,39 +50,31 @@ impl Work {
             }
         };
         let forward = costs(&graph).first().map_or(0, |cost| cost.flops);
+        let mut outputs = gradients(&graph);
+        let weight_bytes = graph.parameters().iter().map(|parameter| 4 * parameter.elements() as u64).sum();
         let (plan, flops) = match mode {
             Mode::Inference => {
-                let outputs = graph.outputs().iter().map(|(name, _)| name.clone()).collect();
-                let plan = Box::new(Plan::new(&graph, weights)?);
-                (Compiled::Inference { plan, outputs, result: Vec::new() }, forward)
+                outputs.iter_mut().for_each(|(_, gradient)| gradient.clear());
+                (Plan::new(&graph, weights)?, forward)
             }
-            Mode::Training => {
-                let plan = Box::new(TrainingPlan::new(&graph, &weights)?);
-                // Gradients of inputs and of weights take as many operations as the way forward, each.
-                (Compiled::Training { plan, gradients: gradients(&graph) }, 3 * forward)
-            }
+            // Gradients of inputs and of weights take as many operations as the way forward, each.
+            Mode::Training => (Plan::training(&graph, &weights, &Training::all())?, 3 * forward),
         };
-        let weight_bytes = graph.parameters().iter().map(|parameter| 4 * parameter.elements() as u64).sum();
         let input = numbers().take(input.iter().product()).collect();
-        Ok(Work { plan, input, flops, weight_bytes })
+        Ok(Work { plan, mode, outputs, result: Vec::new(), input, flops, weight_bytes })
     }
 
     /// From the input's numbers to those of the outputs, or to changed weights.
     pub(super) fn run(&mut self) -> Result<(), RuntimeError> {
-        match &mut self.plan {
-            Compiled::Inference { plan, outputs, result } => {
-                plan.run(&self.input)?;
-                for name in outputs {
-                    let _ = plan.output(name, result); // every output is there
-                }
-            }
-            Compiled::Training { plan, gradients } => {
-                plan.forward(&self.input)?;
-                plan.backward(&borrowed(gradients))?;
-                plan.step(&SGD);
+        let Work { plan, mode, outputs, result, input, .. } = self;
+        plan.forward(input)?;
+        match mode {
+            Mode::Inference => outputs.iter().try_for_each(|(name, _)| plan.output(name, result)),
+            Mode::Training => {
+                plan.backward(&borrowed(outputs))?;
+                plan.apply(&RULE, &FACTORS)
             }
         }
-        Ok(())
     }
 
     /// The same, showing operator, module and time of every step.
@@ -98,20 +82,16 @@ impl Work {
         &mut self,
         observer: impl FnMut(&'static str, &str, Duration) + Send,
     ) -> Result<(), RuntimeError> {
-        match &mut self.plan {
-            Compiled::Inference { plan, .. } => plan.profile(&self.input, observer),
-            Compiled::Training { plan, gradients } => {
-                plan.profile(&self.input, &borrowed(gradients), observer)
-            }
-        }
+        let gradients = match self.mode {
+            Mode::Inference => Vec::new(),
+            Mode::Training => borrowed(&self.outputs),
+        };
+        self.plan.profile(&self.input, &gradients, observer)
     }
 
     /// Operators that have no kernel, one for each step.
     pub(super) fn without_kernel(&self) -> Vec<String> {
-        match &self.plan {
-            Compiled::Inference { plan, .. } => plan.without_kernel().map(str::to_owned).collect(),
-            Compiled::Training { plan, .. } => plan.without_kernel().map(str::to_owned).collect(),
-        }
+        self.plan.without_kernel().map(str::to_owned).collect()
     }
 }
 

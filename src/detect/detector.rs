@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::preprocess::size_of;
 use super::{Detection, Error, Placement, decode, detections, preprocess};
-use engine::{Plans, RuntimeError};
+use engine::{Device, Engine, Precision, RuntimeError, engine};
 use network::graph::rewrite::{Deployment, deploy};
 use network::graph::{Graph, Weights};
 use network::models::{DetectorFacts, Form, Model, Resize};
@@ -16,10 +16,8 @@ use network::models::{DetectorFacts, Form, Model, Resize};
 /// A detector that is ready to run, on one picture or on several at a time.
 #[derive(Debug)]
 pub struct Detector {
-    model: Model,
     facts: DetectorFacts,
-    /// The network for shapes of input that were needed lately.
-    plans: Plans,
+    network: Box<dyn Engine>,
     timings: Timings,
 }
 
@@ -48,10 +46,15 @@ impl Detector {
         // As large as a picture in the limit's own proportions needs it.
         let shape = Placement::new(&facts.preprocessing, size).input.batch(1);
         let (graph, deployment) = deployed(model, shape)?;
+        if graph.output(OUTPUT).is_none() {
+            let outputs = graph.outputs().iter().map(|(name, _)| name.clone()).collect();
+            return Err(RuntimeError::NoOutput { name: OUTPUT.to_owned(), outputs }.into());
+        }
         let weights = deployment.apply(weights).map_err(RuntimeError::from)?;
-        let mut plans = Plans::new(weights);
-        plans.of_shape(&shape, || Ok(graph))?;
-        Ok(Detector { model: model.clone(), facts, plans, timings: Timings::default() })
+        let model = model.clone();
+        let writer = Box::new(move |shape| Ok(deployed(&model, shape)?.0));
+        let network = engine((Device::Cpu, Precision::F32), writer, shape, weights, None)?;
+        Ok(Detector { facts, network, timings: Timings::default() })
     }
 
     /// The detections in a picture, the best first, in its pixels.
@@ -114,10 +117,9 @@ impl Detector {
     }
 
     fn run(&mut self, shape: [usize; 4], input: &[f32]) -> Result<Vec<f32>, RuntimeError> {
-        let plan = self.plans.of_shape(&shape, || Ok(deployed(&self.model, shape)?.0))?;
-        plan.run(input)?;
+        self.network.forward(shape, input)?;
         let mut output = Vec::new();
-        plan.output(OUTPUT, &mut output);
+        self.network.output(OUTPUT, &mut output)?;
         Ok(output)
     }
 

@@ -18,18 +18,18 @@ pub(crate) fn present(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// When there is no room for a checksum, or nothing before it.
-pub(crate) fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), Problem> {
-    let split = bytes.len().checked_sub(SUM + MAGIC.len()).and_then(|end| bytes.split_at_checked(end));
+pub(crate) fn split(bytes: &[u8]) -> Result<(&[u8], &[u8; SUM]), Problem> {
+    let split = bytes.strip_suffix(MAGIC).and_then(|summed| summed.split_last_chunk::<SUM>());
     let truncated = |needs| Problem::Truncated {
         place: "the pickle before the Jittor trailer".to_owned(),
         needs,
         has: bytes.len() as u64,
     };
-    let (pickle, trailer) = split.ok_or_else(|| truncated((SUM + MAGIC.len()) as u64))?;
+    let (pickle, sum) = split.ok_or_else(|| truncated((SUM + MAGIC.len()) as u64))?;
     if pickle.is_empty() {
         return Err(truncated((SUM + MAGIC.len() + 1) as u64));
     }
-    Ok((pickle, trailer.get(..SUM).unwrap_or_default()))
+    Ok((pickle, sum))
 }
 
 /// Compares the checksum with the pickle.

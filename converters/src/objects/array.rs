@@ -78,8 +78,13 @@ impl Reader<'_> {
         let descr = self.pickle.tuple(object.args).first().and_then(|descr| self.pickle.node(*descr).text());
         let descr = descr.ok_or_else(corrupt)?;
         // (3, byte order, sub-array, field names, ...)
-        let state = object.state.first().map(|state| self.pickle.tuple(*state)).unwrap_or_default();
-        let order = state.get(1).and_then(|order| self.pickle.node(*order).text()).unwrap_or_default();
+        let order = match object.state.first().map(|state| self.pickle.tuple(*state)) {
+            Some(state) => {
+                let order = state.get(1).and_then(|order| self.pickle.node(*order).text());
+                order.ok_or_else(corrupt)?
+            }
+            None => "".into(),
+        };
         Ok(parse_descr(&format!("{order}{descr}")).ok_or_else(|| format!("type {descr}")))
     }
 
@@ -176,8 +181,7 @@ fn number(dtype: Dtype, bytes: &[u8]) -> Value {
         },
         _ if dtype.is_float() => Value::Float(decoded),
         Dtype::C64 | Dtype::C128 => {
-            let imaginary = bytes.get(bytes.len() / 2..).unwrap_or_default();
-            let real = bytes.get(..bytes.len() / 2).unwrap_or_default();
+            let (real, imaginary) = bytes.split_at(bytes.len() / 2);
             let parts = [real, imaginary].map(|part| Value::Float(cast::decode(dtype, part)));
             Value::Tuple(parts.into())
         }

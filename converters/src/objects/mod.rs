@@ -162,8 +162,8 @@ impl<'a> Reader<'a> {
                 Value::BigInt((**number).clone())
             }
             Node::Float(number) => Value::Float(*number),
-            Node::Text(_) => self.text(id, path)?,
-            Node::ByteString(bytes) if bytes.is_ascii() => self.text(id, path)?,
+            Node::Text(text) => self.text(text, path)?,
+            Node::ByteString(text) if text.is_ascii() => self.text(text, path)?,
             Node::Bytes(bytes) | Node::ByteString(bytes) => self.bytes(bytes.clone(), path)?,
             Node::List(items) => Value::List(self.values(items, path, depth)?),
             Node::Tuple(items) => Value::Tuple(self.values(items, path, depth)?),
@@ -417,10 +417,11 @@ impl<'a> Reader<'a> {
         Ok(name.into_owned())
     }
 
-    fn text(&mut self, id: Id, path: &[Key]) -> Result<Value, Problem> {
-        let text = self.pickle.node(id).text().unwrap_or_default();
+    fn text(&mut self, bytes: &[u8], path: &[Key]) -> Result<Value, Problem> {
+        let text = std::str::from_utf8(bytes);
+        let text = text.map_err(|_| Problem::malformed(place(path), "a text is not UTF-8"))?;
         self.charge(text.len(), path)?;
-        Ok(Value::Text(text.into_owned()))
+        Ok(Value::Text(text.to_owned()))
     }
 
     fn bytes(&mut self, bytes: Bytes, path: &[Key]) -> Result<Value, Problem> {
@@ -515,7 +516,7 @@ fn place(path: &[Key]) -> String {
     }
     let name = Dotted(first_steps(path)).to_string();
     match name.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("object `{}...`", name.get(..end).unwrap_or_default()),
+        Some((end, _)) => format!("object `{}...`", name.split_at(end).0),
         None if path.len() > first_steps(path).len() => format!("object `{name}...`"),
         None => format!("object `{name}`"),
     }

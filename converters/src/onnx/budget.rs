@@ -143,7 +143,7 @@ impl Walk<'_> {
     }
 
     fn text(&mut self, inner: Frame) -> Result<(), Problem> {
-        let text = self.bytes.get(self.at..inner.end).unwrap_or_default();
+        let text = self.rest(inner)?;
         if std::str::from_utf8(text).is_err() {
             return Err(Problem::malformed(place(self.at), "text is not UTF-8"));
         }
@@ -189,8 +189,14 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// What is left of a message.
+    fn rest(&self, frame: Frame) -> Result<&[u8], Problem> {
+        let rest = self.bytes.get(self.at..frame.end);
+        rest.ok_or_else(|| Problem::malformed(place(self.at), "a message ends outside the one around it"))
+    }
+
     fn varint(&mut self, frame: Frame) -> Result<u64, Problem> {
-        let rest = self.bytes.get(self.at..frame.end).unwrap_or_default();
+        let rest = self.rest(frame)?;
         match varint::read(rest) {
             Some((value, len)) => {
                 self.at += len;

@@ -390,10 +390,11 @@ impl Machine<'_> {
 
     fn long_line(&mut self) -> Step {
         let line = self.line()?;
-        let text = std::str::from_utf8(&line).unwrap_or_default().trim();
+        let unreadable = || self.corrupt("a number in text form cannot be read");
+        let text = std::str::from_utf8(&line).map_err(|_| unreadable())?.trim();
         self.short_integer(text.len())?;
         let digits = text.strip_suffix('L').unwrap_or(text);
-        let number = digits.parse().map_err(|_| self.corrupt("a number in text form cannot be read"))?;
+        let number = digits.parse().map_err(|_| unreadable())?;
         self.push_big(number)
     }
 

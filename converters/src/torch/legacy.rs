@@ -89,6 +89,18 @@ impl Stream {
         Ok(bytes)
     }
 
+    fn array<const N: usize>(&mut self, place: &str) -> std::result::Result<[u8; N], Problem> {
+        let truncated = || Problem::Truncated {
+            place: place.to_owned(),
+            needs: N as u64,
+            has: (self.bytes.len() - self.at) as u64,
+        };
+        let array = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()).copied();
+        let array = array.ok_or_else(truncated)?;
+        self.at += N;
+        Ok(array)
+    }
+
     /// The element blocks after the pickles, in the order of the key list. Their element types stand only in
     /// the references of the objects' pickle.
     fn storages(
@@ -110,8 +122,7 @@ impl Stream {
                 what: format!("a tensor of {place}"),
                 wanted_by: "the list of storages".to_owned(),
             })?;
-            let count = self.take(8, &place)?;
-            let count = count.first_chunk().map(|count| i64::from_le_bytes(*count)).unwrap_or_default();
+            let count = i64::from_le_bytes(self.array(&place)?);
             if u64::try_from(count) != Ok(reference.elements) {
                 return Err(Problem::Contradiction {
                     place,

@@ -79,7 +79,7 @@ pub(super) fn dtype(pickle: &Pickle, class: Id, key: &str) -> Result<Option<Dtyp
         Some(Meaning::TypedStorage(dtype)) => Ok(Some(dtype)),
         Some(Meaning::UntypedStorage) => Ok(None),
         Some(Meaning::OtherStorage) => {
-            let name = pickle.global(class).map(|global| global.name.clone()).unwrap_or_default();
+            let name = pickle.global(class).map_or("its class", |global| &global.name);
             Err(Problem::unsupported(place, format!("the element type of {name}"), SAVE_FLOAT))
         }
         _ => Err(Problem::malformed(place, "its class is no storage class")),

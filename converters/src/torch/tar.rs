@@ -106,10 +106,16 @@ impl<'a> Member<'a> {
         Ok(bytes)
     }
 
+    fn array<const N: usize>(&mut self) -> std::result::Result<[u8; N], Problem> {
+        let has = self.bytes.len() - self.at;
+        let array = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()).copied();
+        self.at += N.min(has);
+        let (place, needs, has) = (self.place.to_owned(), N as u64, has as u64);
+        array.ok_or(Problem::Truncated { place, needs, has })
+    }
+
     fn number(&mut self) -> std::result::Result<u64, Problem> {
-        let bytes = self.take(8)?;
-        let number = bytes.first_chunk().map(|bytes| i64::from_le_bytes(*bytes)).unwrap_or_default();
-        u64::try_from(number)
+        u64::try_from(i64::from_le_bytes(self.array()?))
             .map_err(|_| Problem::malformed(self.place, "a size, stride or offset is negative"))
     }
 }
@@ -134,7 +140,7 @@ fn read_storages(
         let &[key, _location, class] = pickle.tuple(pickle.root) else {
             return Err(Problem::malformed(member.place, "a storage is no tuple of three"));
         };
-        let key = key_text(&pickle, key).unwrap_or_default();
+        let key = key_text(&pickle, key).ok_or_else(|| no_key(member.place))?;
         let dtype = dtype(&pickle, class, &key)?.unwrap_or(Dtype::U8);
         let len = member.number()?.saturating_mul(dtype.size() as u64);
         let block = member.take(len)?;
@@ -143,14 +149,15 @@ fn read_storages(
         storages.insert(key, Window { storage: storage.into(), dtype, start: 0 });
     }
     let views = member.pickle()?;
-    if let Node::List(items) = views.node(views.root) {
-        for item in items {
-            let window = window(&views, *item, &storages);
-            let (key, window) =
-                window.ok_or_else(|| Problem::malformed(member.place, "a view of a storage is malformed"))?;
-            member.take_memory::<Window>(&key, 0)?;
-            storages.insert(key, window);
-        }
+    let Node::List(items) = views.node(views.root) else {
+        return Err(Problem::malformed(member.place, "the views of storages are no list"));
+    };
+    for item in items {
+        let window = window(&views, *item, &storages);
+        let (key, window) =
+            window.ok_or_else(|| Problem::malformed(member.place, "a view of a storage is malformed"))?;
+        member.take_memory::<Window>(&key, 0)?;
+        storages.insert(key, window);
     }
     Ok(storages)
 }
@@ -181,19 +188,20 @@ fn read_tensors(
         if pickle.meaning(class) != Some(Meaning::LegacyTensor) {
             return Err(corrupt("a tensor's class is no tensor class"));
         }
-        let key = key_text(&pickle, key).ok_or_else(|| corrupt("a key is neither text nor number"))?;
-        let storage = key_text(&pickle, storage).unwrap_or_default();
+        let key = key_text(&pickle, key).ok_or_else(|| no_key(member.place))?;
+        let storage = key_text(&pickle, storage).ok_or_else(|| no_key(member.place))?;
         let window = storages.get(&storage).ok_or_else(|| Problem::Missing {
             what: format!("storage `{storage}`"),
             wanted_by: format!("tensor {key}"),
         })?;
-        let dimensions = member.take(8)?;
-        let dimensions = dimensions.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).unwrap_or_default();
-        let mut numbers =
-            |count: u32| (0..count).map(|_| member.number()).collect::<std::result::Result<Vec<_>, _>>();
-        let shape = numbers(dimensions)?.into_iter().map(|size| size as usize).collect();
-        let strides = numbers(dimensions)?;
-        let start = numbers(1)?.first().copied().unwrap_or(0).saturating_add(window.start);
+        // Their number, and four bytes that say nothing.
+        let [a, b, c, d, ..] = member.array::<8>()?;
+        let mut numbers = || -> std::result::Result<Vec<u64>, Problem> {
+            (0..u32::from_le_bytes([a, b, c, d])).map(|_| member.number()).collect()
+        };
+        let shape = numbers()?.into_iter().map(|size| size as usize).collect();
+        let strides = numbers()?;
+        let start = member.number()?.saturating_add(window.start);
         let place = format!("tensor {key}");
         let bytes = window.storage.clone();
         let view = View::strided(&place, bytes, window.dtype, shape, strides, start, Change::default())?;
@@ -203,17 +211,46 @@ fn read_tensors(
     Ok(views)
 }
 
+fn no_key(place: &str) -> Problem {
+    Problem::malformed(place, "a key is neither short text nor a number")
+}
+
 struct Tensors {
     views: HashMap<String, View>,
 }
 
 impl Storages for Tensors {
     fn resolve(&mut self, pickle: &Pickle, id: Id) -> std::result::Result<Referent, Problem> {
-        let key = key_text(pickle, id).unwrap_or_default();
+        let key = key_text(pickle, id).ok_or_else(|| no_key("the objects' pickle"))?;
         let view = self.views.get(&key).cloned().ok_or_else(|| Problem::Missing {
             what: format!("tensor {key}"),
             wanted_by: "the objects' pickle".to_owned(),
         })?;
         Ok(Referent::Tensor(view))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with an archive of one storage of one element and nothing else.
+    fn problem(key: &[u8], views: &[u8]) -> String {
+        let storage = [b"(", key, b"Nctorch\nFloatStorage\nt."].concat();
+        let content = [b"I1\n.", &*storage, &1_i64.to_le_bytes(), &[0; 4], views].concat();
+        let mut header = ::tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        let mut archive = ::tar::Builder::new(Vec::new());
+        archive.append_data(&mut header, "storages", &*content).unwrap();
+        let bytes = archive.into_inner().unwrap().into();
+        read(&Source { path: std::path::Path::new("made.tar").into(), bytes }).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn keys_and_views_of_storages_are_what_they_should_be() {
+        assert!(problem(b"I7\n", b"].").contains("no member `tensors`"));
+        assert!(problem(b"N", b"].").contains("a key is neither short text nor a number"));
+        assert!(problem(b"I7\n", b"}.").contains("the views of storages are no list"));
     }
 }

@@ -29,8 +29,7 @@ pub(crate) fn read(source: &Source, archive: &Archive) -> Result<Checkpoint> {
 }
 
 fn read_archive(source: &Source, archive: &Archive) -> std::result::Result<Checkpoint, Problem> {
-    let entry = pickle_entry(archive)?;
-    let prefix = entry.name.strip_suffix(PICKLE).unwrap_or_default();
+    let (entry, prefix) = pickle_entry(archive)?;
     let has =
         |name: &str| archive.entries().iter().any(|entry| entry.name.strip_prefix(prefix) == Some(name));
     let is_script = has("constants.pkl");
@@ -53,12 +52,13 @@ fn read_archive(source: &Source, archive: &Archive) -> std::result::Result<Check
     Ok(checkpoint)
 }
 
-/// The only `data.pkl`: with two of them, two readers would see two checkpoints.
-fn pickle_entry(archive: &Archive) -> std::result::Result<&Entry, Problem> {
-    let named = |entry: &&Entry| entry.name == PICKLE || entry.name.ends_with("/data.pkl");
-    let found: Vec<&Entry> = archive.entries().iter().filter(named).collect();
-    match found.as_slice() {
-        [entry] => Ok(entry),
+/// The only `data.pkl`, and the path of its folder: with two of them, two readers would see two checkpoints.
+fn pickle_entry(archive: &Archive) -> std::result::Result<(&Entry, &str), Problem> {
+    let entries = archive.entries().iter();
+    let named = entries.filter_map(|entry| Some((entry, entry.name.strip_suffix(PICKLE)?)));
+    let found: Vec<_> = named.filter(|(_, folder)| folder.is_empty() || folder.ends_with('/')).collect();
+    match *found.as_slice() {
+        [found] => Ok(found),
         _ => Err(Problem::malformed("the zip archive", "it has more than one data.pkl")),
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use crate::checkpoint::{Checkpoint, Note};
+use crate::error::Problem;
 use crate::pickle::write::PickleWriter;
 use crate::value::{Dict, Key, Module, Record, Value, join};
 
@@ -21,21 +22,24 @@ pub(super) struct DocumentWriter<'a, T> {
     pub(super) written: HashSet<usize>,
 }
 
-impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
+impl<T: FnMut(&mut PickleWriter, usize) -> Result<(), Problem>> DocumentWriter<'_, T> {
     /// Writes the whole tree; returns the end of the pickle and the number of tensors in it. Tensors that could
     /// not be written are noted.
-    pub(super) fn finish(mut self, checkpoint: &Checkpoint) -> (Vec<u8>, usize) {
-        self.value(checkpoint.document(), &mut Vec::new());
+    ///
+    /// # Errors
+    /// Those of writing a tensor.
+    pub(super) fn finish(mut self, checkpoint: &Checkpoint) -> Result<(Vec<u8>, usize), Problem> {
+        self.value(checkpoint.document(), &mut Vec::new())?;
         for (index, tensor) in checkpoint.tensors().iter().enumerate() {
             if !self.written.contains(&index) {
                 self.drop(tensor.path(), "a tensor that only an instance of its class can hold".to_owned());
             }
         }
-        (self.pickle.finish(), self.written.len())
+        Ok((self.pickle.finish(), self.written.len()))
     }
 
     /// Writes `value`, which stands at `path`.
-    fn value(&mut self, value: &Value, path: &mut Vec<Key>) {
+    fn value(&mut self, value: &Value, path: &mut Vec<Key>) -> Result<(), Problem> {
         match value {
             Value::None => self.pickle.none(),
             Value::Bool(truth) => self.pickle.bool(*truth),
@@ -46,7 +50,7 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
             Value::Bytes(bytes) => self.pickle.bytes(bytes),
             Value::Tensor(index) => {
                 self.written.insert(*index);
-                (self.tensor)(&mut self.pickle, *index);
+                (self.tensor)(&mut self.pickle, *index)?;
             }
             Value::Name(name) => match name.split_once('.') {
                 Some((module, name)) if self.is_torch_dtype(value) => self.pickle.global(module, name),
@@ -54,12 +58,12 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
             },
             Value::List(items) => {
                 self.pickle.list_begin();
-                self.items(items, path);
+                self.items(items, path)?;
                 self.pickle.list_end();
             }
             Value::Tuple(items) => {
                 self.pickle.mark();
-                self.items(items, path);
+                self.items(items, path)?;
                 self.pickle.tuple_end();
             }
             Value::Set(items) => {
@@ -67,44 +71,47 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
                 for item in items {
                     path.push(item.step());
                     if self.can_hold_key(item, path) {
-                        self.value(item, path);
+                        self.value(item, path)?;
                     }
                     path.pop();
                 }
                 self.pickle.set_end();
             }
-            Value::Dict(dict) => self.dict(dict, path),
-            Value::Module(module) => self.module(module, path),
-            Value::Record(record) => self.record(record, path),
+            Value::Dict(dict) => self.dict(dict, path)?,
+            Value::Module(module) => self.module(module, path)?,
+            Value::Record(record) => self.record(record, path)?,
             Value::Skipped(_) => self.pickle.none(),
         }
+        Ok(())
     }
 
-    fn items(&mut self, items: &[Value], path: &mut Vec<Key>) {
+    fn items(&mut self, items: &[Value], path: &mut Vec<Key>) -> Result<(), Problem> {
         for (index, item) in items.iter().enumerate() {
             path.push(Key::Index(index as i64));
             self.can_hold(item, path);
-            self.value(item, path);
+            self.value(item, path)?;
             path.pop();
         }
+        Ok(())
     }
 
-    fn dict(&mut self, dict: &Dict, path: &mut Vec<Key>) {
+    fn dict(&mut self, dict: &Dict, path: &mut Vec<Key>) -> Result<(), Problem> {
         self.pickle.dict_begin(dict.ordered);
         for (key, value) in &dict.entries {
             path.push(key.step());
             if self.can_hold_key(key, path) && self.can_hold(value, path) {
-                self.value(key, path);
-                self.value(value, path);
+                self.value(key, path)?;
+                self.value(value, path)?;
             }
             path.pop();
         }
         self.pickle.dict_end();
+        Ok(())
     }
 
     /// A module is written as its state dictionary.
-    fn module(&mut self, module: &Module, path: &mut Vec<Key>) {
-        self.dict(&module.state, path);
+    fn module(&mut self, module: &Module, path: &mut Vec<Key>) -> Result<(), Problem> {
+        self.dict(&module.state, path)?;
         for (key, value) in &module.attributes {
             if matches!(value, Value::Skipped(_)) {
                 continue;
@@ -116,23 +123,25 @@ impl<T: FnMut(&mut PickleWriter, usize)> DocumentWriter<'_, T> {
             );
             path.pop();
         }
+        Ok(())
     }
 
     /// An instance cannot be written. One that holds tensors becomes the dictionary of its attributes, or the
     /// list of its items, so that they are not lost.
-    fn record(&mut self, record: &Record, path: &mut Vec<Key>) {
+    fn record(&mut self, record: &Record, path: &mut Vec<Key>) -> Result<(), Problem> {
         let entries = &record.fields;
         if entries.iter().any(|(_, value)| value.holds_tensor()) {
             self.drop(
                 path,
                 format!("the class {}: its attributes are written as a dictionary", record.class),
             );
-            self.dict(&Dict { ordered: false, entries: entries.clone() }, path);
+            self.dict(&Dict { ordered: false, entries: entries.clone() }, path)
         } else if record.items.iter().any(Value::holds_tensor) {
             self.drop(path, format!("the class {}: its items are written as a list", record.class));
-            self.value(&Value::List(record.items.clone()), path);
+            self.value(&Value::List(record.items.clone()), path)
         } else {
             self.pickle.none();
+            Ok(())
         }
     }
 

@@ -1,9 +1,12 @@
 //! A numpy archive: one `.npy` record a tensor, stored, as `numpy.savez` writes it.
 
-use super::layout::{Content, Plan};
+use super::layout::{Plan, Tail};
+use super::parts::{Content, Parts};
+use super::target::Target;
+use super::tensors::Tensors;
 use super::zip::Zip;
-use super::{Tensors, drop_header};
 use crate::checkpoint::{Checkpoint, Note};
+use crate::error::Problem;
 use crate::numpy::{dtype::descr, npy};
 use crate::tensor::Tensor;
 use crate::value::{Key, Value, join};
@@ -13,19 +16,25 @@ pub(super) const EXTENSION: &str = ".npy";
 const ALIGNMENT: usize = 64;
 
 /// Lays the archive out. It has no place for anything but arrays.
-pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
-    drop_header(checkpoint, dropped, "a numpy archive");
+///
+/// # Errors
+/// A tensor's type is none of numpy's.
+pub(super) fn plan<'a>(
+    checkpoint: &Checkpoint,
+    tensors: Tensors<'a>,
+    dropped: &mut Vec<Note>,
+) -> Result<Plan<'a>, Problem> {
     drop_metadata(checkpoint.document(), &mut Vec::new(), dropped);
-    let (mut plan, mut zip) = (Plan::new(tensors.all.len()), Zip::default());
+    let (mut parts, mut zip) = (Parts::default(), Zip::default());
     for (index, tensor) in tensors.all.iter().enumerate() {
-        let header = header(tensor, descr(tensors.dtype(tensor)).unwrap_or_default());
+        let descr = descr(tensors.dtype(tensor)).ok_or_else(|| tensors.unfit(tensor, Target::Npz))?;
+        let header = header(tensor, descr);
         let len = header.len() as u64;
         let contents =
-            vec![(Content::Bytes(header), len), (Content::Tensor(index), tensors.byte_len(tensor))];
-        zip.record(&mut plan, &format!("{}{EXTENSION}", tensor.name()), ALIGNMENT as u64, contents);
+            vec![(Content::Bytes(header), len), (Content::Tensor(tensor, index), tensors.byte_len(tensor))];
+        zip.record(&mut parts, &format!("{}{EXTENSION}", tensor.name()), ALIGNMENT as u64, contents);
     }
-    zip.finish(&mut plan);
-    plan
+    Ok(Plan { parts, tail: Tail::Zip(zip), tensors: tensors.all.len() })
 }
 
 /// Magic, version 1.0, header length, header, padding, line end.

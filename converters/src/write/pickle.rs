@@ -7,37 +7,44 @@ use std::collections::HashSet;
 
 use super::document::DocumentWriter;
 use super::layout::{Plan, Tail};
-use super::{Tensors, drop_header};
+use super::parts::Parts;
+use super::target::Target;
+use super::tensors::Tensors;
 use crate::checkpoint::{Checkpoint, Note};
+use crate::error::Problem;
 use crate::numpy::dtype::descr;
 use crate::pickle::write::PickleWriter;
 use crate::tensor::Tensor;
 
 /// Lays the pickle out: its opcodes and, in between, the elements.
-pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
-    drop_header(checkpoint, dropped, "a pickle");
-    let mut plan = Plan::new(checkpoint.tensors().len());
+///
+/// # Errors
+/// A tensor's type is none of numpy's.
+pub(super) fn plan<'a>(
+    checkpoint: &Checkpoint,
+    tensors: Tensors<'a>,
+    dropped: &mut Vec<Note>,
+) -> Result<Plan<'a>, Problem> {
+    let mut parts = Parts::default();
     let document = DocumentWriter {
         pickle: PickleWriter::new(4),
         tensor: |pickle: &mut PickleWriter, index: usize| {
-            let Some(tensor) = tensors.all.get(index) else {
-                return pickle.none();
-            };
+            let tensor = tensors.get(index)?;
+            let descr = descr(tensors.dtype(tensor)).ok_or_else(|| tensors.unfit(tensor, Target::Jittor))?;
             let len = tensors.byte_len(tensor);
-            begin_array(pickle, tensor, descr(tensors.dtype(tensor)).unwrap_or_default(), len);
-            plan.bytes(pickle.take());
-            plan.tensor(index, len);
+            begin_array(pickle, tensor, descr, len);
+            parts.bytes(pickle.take());
+            parts.tensor(tensor, index, len);
             end_array(pickle);
+            Ok(())
         },
         dropped,
         torch_names: false,
         written: HashSet::new(),
     };
-    let (rest, written) = document.finish(checkpoint);
-    plan.bytes(rest);
-    plan.tensors = written;
-    plan.set_tail(Tail::JittorTrailer);
-    plan
+    let (rest, written) = document.finish(checkpoint)?;
+    parts.bytes(rest);
+    Ok(Plan { parts, tail: Tail::JittorTrailer, tensors: written })
 }
 
 /// `_reconstruct(ndarray, (0,), b'b')` and its state `(1, shape, dtype, is_fortran, `, then the byte string's
@@ -66,7 +73,7 @@ fn end_array(pickle: &mut PickleWriter) {
 
 /// `dtype(kind, False, True)` with the state `(3, order, None, None, None, -1, -1, 0)`.
 fn write_dtype(pickle: &mut PickleWriter, descr: &str) {
-    let (order, kind) = descr.split_at_checked(1).unwrap_or_default();
+    let (order, kind) = descr.split_at(1);
     pickle.global("numpy", "dtype");
     pickle.mark();
     pickle.text(kind);

@@ -4,52 +4,75 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::Tensors;
-use super::layout::Plan;
+use super::layout::{Plan, Tail};
+use super::parts::Parts;
+use super::target::Target;
+use super::tensors::Tensors;
 use crate::checkpoint::{Checkpoint, Note};
+use crate::error::Problem;
 use crate::json;
 use crate::safetensors::header::{METADATA, dtype_name};
+use crate::tensor::Tensor;
 use crate::value::{Key, Value, join};
 
 /// The header is padded with spaces to a multiple of this, so that the elements are aligned in the file.
 const ALIGNMENT: usize = 8;
 
 /// Lays the file out. The header lists tensors in their own order, whatever the order of the elements.
-pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
-    let mut order: Vec<usize> = (0..tensors.all.len()).collect();
-    let size = |index: &usize| tensors.all.get(*index).map_or(0, |tensor| tensors.dtype(tensor).size());
-    order.sort_by_key(|index| std::cmp::Reverse(size(index)));
-    let mut starts = vec![0; tensors.all.len()];
-    let mut at = 0;
-    for index in &order {
-        if let (Some(start), Some(tensor)) = (starts.get_mut(*index), tensors.all.get(*index)) {
-            *start = at;
-            at += tensors.byte_len(tensor);
-        }
-    }
+///
+/// # Errors
+/// The format has no such type as a tensor's.
+pub(super) fn plan<'a>(
+    checkpoint: &Checkpoint,
+    tensors: Tensors<'a>,
+    dropped: &mut Vec<Note>,
+) -> Result<Plan<'a>, Problem> {
+    let placed = place(tensors);
+    let mut listed: Vec<&Placed> = placed.iter().collect();
+    listed.sort_by_key(|one| one.index);
 
     let mut header = Map::new();
     let metadata = texts(checkpoint, dropped);
     if !metadata.is_empty() {
         header.insert(METADATA.to_owned(), Json::Object(metadata));
     }
-    for (tensor, start) in tensors.all.iter().zip(&starts) {
+    for Placed { tensor, start, end, .. } in listed {
+        let dtype = dtype_name(tensors.dtype(tensor));
         let entry = json!({
-            "dtype": dtype_name(tensors.dtype(tensor)),
+            "dtype": dtype.ok_or_else(|| tensors.unfit(tensor, Target::Safetensors))?,
             "shape": tensor.shape(),
-            "data_offsets": [start, start + tensors.byte_len(tensor)],
+            "data_offsets": [start, end],
         });
         header.insert(tensor.name().to_owned(), entry);
     }
     let mut text = Json::Object(header).to_string().into_bytes();
     text.resize(text.len().next_multiple_of(ALIGNMENT), b' ');
 
-    let mut plan = Plan::new(tensors.all.len());
-    plan.bytes([&(text.len() as u64).to_le_bytes(), &*text].concat());
-    for index in order {
-        plan.tensor(index, tensors.all.get(index).map_or(0, |tensor| tensors.byte_len(tensor)));
-    }
-    plan
+    let mut parts = Parts::default();
+    parts.bytes([&(text.len() as u64).to_le_bytes(), &*text].concat());
+    placed.iter().for_each(|one| parts.tensor(one.tensor, one.index, one.end - one.start));
+    Ok(Plan { parts, tail: Tail::None, tensors: tensors.all.len() })
+}
+
+/// A tensor with its index, and where its elements begin and end.
+struct Placed<'a> {
+    tensor: &'a Tensor,
+    index: usize,
+    start: u64,
+    end: u64,
+}
+
+/// The tensors in the order of their elements.
+fn place(tensors: Tensors<'_>) -> Vec<Placed<'_>> {
+    let mut order: Vec<(usize, &Tensor)> = tensors.all.iter().enumerate().collect();
+    order.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensors.dtype(tensor).size()));
+    let mut end = 0;
+    let placed = order.into_iter().map(|(index, tensor)| {
+        let start = end;
+        end += tensors.byte_len(tensor);
+        Placed { tensor, index, start, end }
+    });
+    placed.collect()
 }
 
 /// The metadata as texts, all that the format holds: dictionaries are flattened with dots, lists and numbers

@@ -3,11 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use super::document::DocumentWriter;
-use super::layout::{Content, Plan};
+use super::layout::{Plan, Tail};
+use super::parts::{Content, Parts};
+use super::tensors::Tensors;
 use super::zip::Zip;
-use super::{Tensors, drop_header};
 use crate::checkpoint::{Checkpoint, Note};
 use crate::dtype::Dtype;
+use crate::error::Problem;
 use crate::pickle::write::PickleWriter;
 use crate::tensor::Tensor;
 
@@ -17,47 +19,50 @@ const ALIGNMENT: u64 = 64;
 const PREFIX: &str = "archive";
 
 /// Lays the archive out: the pickle, the small records, the storages.
-pub(super) fn plan(checkpoint: &Checkpoint, tensors: Tensors<'_>, dropped: &mut Vec<Note>) -> Plan {
-    drop_header(checkpoint, dropped, "a PyTorch archive");
-    let mut storages: Vec<usize> = Vec::new();
+///
+/// # Errors
+/// The tree refers to a tensor that the checkpoint lacks.
+pub(super) fn plan<'a>(
+    checkpoint: &Checkpoint,
+    tensors: Tensors<'a>,
+    dropped: &mut Vec<Note>,
+) -> Result<Plan<'a>, Problem> {
+    let mut storages: Vec<(&Tensor, usize)> = Vec::new();
     let mut keys = HashMap::new();
     let document = DocumentWriter {
         pickle: PickleWriter::new(2),
         tensor: |pickle: &mut PickleWriter, index: usize| {
-            let Some(tensor) = tensors.all.get(index) else {
-                return pickle.none();
-            };
+            let tensor = tensors.get(index)?;
             // Tied weights stay tied: one storage under two names.
             let key = *keys.entry(tensor.identity()).or_insert_with(|| {
-                storages.push(index);
+                storages.push((tensor, index));
                 storages.len() - 1
             });
             write_tensor(pickle, tensor, tensors.dtype(tensor), key);
+            Ok(())
         },
         dropped,
         torch_names: true,
         written: HashSet::new(),
     };
-    let (pickle, written) = document.finish(checkpoint);
+    let (pickle, written) = document.finish(checkpoint)?;
 
-    let (mut plan, mut zip) = (Plan::new(written), Zip::default());
-    let mut small = |name: &str, content: Vec<u8>, plan: &mut Plan| {
+    let (mut parts, mut zip) = (Parts::default(), Zip::default());
+    let mut small = |name: &str, content: Vec<u8>, parts: &mut Parts<'a>| {
         let len = content.len() as u64;
-        zip.record(plan, &format!("{PREFIX}/{name}"), ALIGNMENT, vec![(Content::Bytes(content), len)]);
+        zip.record(parts, &format!("{PREFIX}/{name}"), ALIGNMENT, vec![(Content::Bytes(content), len)]);
     };
-    small("data.pkl", pickle, &mut plan);
-    small(".format_version", b"1".to_vec(), &mut plan);
-    small(".storage_alignment", b"64".to_vec(), &mut plan);
-    small("byteorder", b"little".to_vec(), &mut plan);
-    for (key, index) in storages.iter().enumerate() {
-        let len = tensors.all.get(*index).map_or(0, |tensor| tensors.byte_len(tensor));
-        let contents = vec![(Content::Tensor(*index), len)];
-        zip.record(&mut plan, &format!("{PREFIX}/data/{key}"), ALIGNMENT, contents);
+    small("data.pkl", pickle, &mut parts);
+    small(".format_version", b"1".to_vec(), &mut parts);
+    small(".storage_alignment", b"64".to_vec(), &mut parts);
+    small("byteorder", b"little".to_vec(), &mut parts);
+    for (key, (tensor, index)) in storages.into_iter().enumerate() {
+        let contents = vec![(Content::Tensor(tensor, index), tensors.byte_len(tensor))];
+        zip.record(&mut parts, &format!("{PREFIX}/data/{key}"), ALIGNMENT, contents);
     }
     let version = b"3\n".to_vec();
-    zip.record(&mut plan, &format!("{PREFIX}/version"), ALIGNMENT, vec![(Content::Bytes(version), 2)]);
-    zip.finish(&mut plan);
-    plan
+    zip.record(&mut parts, &format!("{PREFIX}/version"), ALIGNMENT, vec![(Content::Bytes(version), 2)]);
+    Ok(Plan { parts, tail: Tail::Zip(zip), tensors: written })
 }
 
 /// `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`, or version 3 with the element

@@ -2,7 +2,7 @@
 
 use files::Output;
 
-use super::layout::{Content, Plan, Tail};
+use super::parts::{Content, Parts};
 use crate::error::Result;
 
 /// A 32-bit field that says: look into the zip64 extra field.
@@ -31,7 +31,7 @@ struct Record {
     /// Where the content begins.
     start: u64,
     len: u64,
-    /// The first part of the plan that belongs to it, one past the last, and each part's length.
+    /// The first part of the file that belongs to it, one past the last, and each part's length.
     first_part: usize,
     parts: Vec<u64>,
 }
@@ -45,38 +45,33 @@ pub(super) struct Zip {
 
 impl Zip {
     /// Lays out a record whose content begins at a multiple of `alignment`, at most 2^15.
-    pub(super) fn record(
+    pub(super) fn record<'a>(
         &mut self,
-        plan: &mut Plan,
+        parts: &mut Parts<'a>,
         name: &str,
         alignment: u64,
-        contents: Vec<(Content, u64)>,
+        contents: Vec<(Content<'a>, u64)>,
     ) {
-        let header = plan.len();
+        let header = parts.len();
         let len = contents.iter().map(|(_, len)| *len).sum();
         let fixed = header + LOCAL_LEN + name.len() as u64 + if len >= FULL { ZIP64_LEN } else { 0 };
         // An extra field takes four bytes at least.
         let start =
             if fixed.is_multiple_of(alignment) { fixed } else { (fixed + 4).next_multiple_of(alignment) };
-        plan.skip(start - header);
+        parts.skip(start - header);
         let first_part = self.next_part;
-        let parts: Vec<u64> = contents.iter().map(|(_, len)| *len).collect();
-        self.next_part += parts.len();
+        let lens: Vec<u64> = contents.iter().map(|(_, len)| *len).collect();
+        self.next_part += lens.len();
         for (content, len) in contents {
             match content {
-                Content::Bytes(bytes) => plan.bytes(bytes),
-                Content::Tensor(index) => plan.tensor(index, len),
+                Content::Bytes(bytes) => parts.bytes(bytes),
+                Content::Tensor(tensor, index) => parts.tensor(tensor, index, len),
             }
         }
-        self.records.push(Record { name: name.to_owned(), header, start, len, first_part, parts });
+        self.records.push(Record { name: name.to_owned(), header, start, len, first_part, parts: lens });
     }
 
-    /// Makes the archive's headers the tail of the plan.
-    pub(super) fn finish(self, plan: &mut Plan) {
-        plan.set_tail(Tail::Zip(self));
-    }
-
-    /// Writes the local headers and, from `end`, the directory. `crcs` are those of the plan's parts.
+    /// Writes the local headers and, from `end`, the directory. `crcs` are those of the file's parts.
     pub(super) fn write(&self, end: u64, crcs: &[u32], output: &Output) -> Result<u64> {
         let mut directory = Vec::new();
         for record in &self.records {

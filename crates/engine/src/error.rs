@@ -32,6 +32,18 @@ pub enum RuntimeError {
         /// The names that there are.
         outputs: Vec<String>,
     },
+    /// A saved store that cannot be gone on from.
+    #[error("{what}: the file is not what was saved of this network")]
+    Saved {
+        /// What is wrong.
+        what: String,
+    },
+    /// Something that an engine does not do.
+    #[error("{what}")]
+    Unsupported {
+        /// What it does not do, and what does.
+        what: String,
+    },
     /// A mistake in this program or in the graph that it was given, and not in weights or input.
     #[error("{}: {what}", named(module))]
     Internal {

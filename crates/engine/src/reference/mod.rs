@@ -11,6 +11,7 @@
 //! clippy.toml. This is the only room that knows candle.
 
 mod compute;
+mod engine;
 mod executor;
 mod gradients;
 mod handle;
@@ -21,6 +22,7 @@ pub(crate) mod operators;
 mod parameters;
 mod run;
 
+pub(crate) use engine::ReferenceEngine;
 pub use executor::Executor;
 pub use gradients::{Forward, Gradients};
 pub use handle::Handle;

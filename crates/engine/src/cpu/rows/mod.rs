@@ -1,0 +1,5 @@
+//! Row-major numbers: along an axis, with axes in another order, as matrices.
+
+pub(crate) mod axis;
+pub(crate) mod product;
+pub(crate) mod transpose;

@@ -1,3 +1,0 @@
-//! The fast kernels.
-
-pub(super) mod channels_last;
