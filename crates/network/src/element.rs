@@ -14,11 +14,11 @@ pub trait Element:
     /// The number in f64.
     fn wide(self) -> f64;
 
-    /// Numbers with their type told, for who has a case for each.
-    fn told(numbers: Vec<Self>) -> Numbers;
+    /// Numbers together with their type, for whoever has a case for each.
+    fn into_numbers(numbers: Vec<Self>) -> Numbers;
 
     /// The numbers, converted where they are of another type.
-    fn from_told(numbers: Numbers) -> Vec<Self>;
+    fn from_numbers(numbers: Numbers) -> Vec<Self>;
 }
 
 /// Numbers of one of the types.
@@ -39,11 +39,11 @@ impl Element for f32 {
         f64::from(self)
     }
 
-    fn told(numbers: Vec<f32>) -> Numbers {
+    fn into_numbers(numbers: Vec<f32>) -> Numbers {
         Numbers::F32(numbers)
     }
 
-    fn from_told(numbers: Numbers) -> Vec<f32> {
+    fn from_numbers(numbers: Numbers) -> Vec<f32> {
         match numbers {
             Numbers::F32(numbers) => numbers,
             Numbers::F64(numbers) => numbers.into_iter().map(f32::of).collect(),
@@ -60,11 +60,11 @@ impl Element for f64 {
         self
     }
 
-    fn told(numbers: Vec<f64>) -> Numbers {
+    fn into_numbers(numbers: Vec<f64>) -> Numbers {
         Numbers::F64(numbers)
     }
 
-    fn from_told(numbers: Numbers) -> Vec<f64> {
+    fn from_numbers(numbers: Numbers) -> Vec<f64> {
         match numbers {
             Numbers::F32(numbers) => numbers.into_iter().map(f32::wide).collect(),
             Numbers::F64(numbers) => numbers,

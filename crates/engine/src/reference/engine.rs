@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::executor::Executor;
-use super::gradients::Gradients;
+use super::gradients::{Forward, Gradients};
 use super::parameters::Parameters;
 use super::run::Outputs;
 use crate::engine::{Engine, Writer};
@@ -20,15 +20,22 @@ pub(crate) struct ReferenceEngine<T> {
     graph: Graph,
     shape: [usize; 4],
     parameters: Parameters<T>,
-    input: Array<T>,
-    /// Of the last pass.
-    outputs: Option<Outputs<T>>,
+    /// The last one.
+    pass: Option<Pass<T>>,
     gradients: Gradients<T>,
     velocities: BTreeMap<String, Vec<T>>,
     /// Passes forward before this engine was made, for each batch norm's counter.
     counts: BTreeMap<String, Array>,
     /// Passes forward since, which batch norms count.
     passes: u64,
+}
+
+/// What is kept of a pass forward.
+enum Pass<T> {
+    /// The outputs alone.
+    Outputs(Outputs<T>),
+    /// Also what gradients are made of.
+    Taped(Forward<T>),
 }
 
 impl<T: Element> ReferenceEngine<T> {
@@ -59,8 +66,7 @@ impl<T: Element> ReferenceEngine<T> {
             graph,
             shape,
             parameters,
-            input: Array { shape: Vec::new(), data: Vec::new() },
-            outputs: None,
+            pass: None,
             gradients: Gradients { parameters: BTreeMap::new(), input: None },
             velocities: BTreeMap::new(),
             counts,
@@ -77,16 +83,6 @@ impl<T: Element> ReferenceEngine<T> {
             }
             None => run(Executor::with_statistics(&self.graph, &self.parameters, &running)),
         }
-    }
-
-    /// The statistics that batches move, as they are now.
-    fn statistics(&self) -> Result<Vec<(ParameterId, Array<T>)>, RuntimeError> {
-        let ids = self.graph.parameter_ids().into_values();
-        let is_statistic = |id: &ParameterId| {
-            let role = self.graph.parameter(*id).map(|parameter| &parameter.role);
-            matches!(role, Some(Role::RunningMean | Role::RunningVariance))
-        };
-        ids.filter(is_statistic).map(|id| Ok((id, self.parameters.array(id)?))).collect()
     }
 
     /// Changes one parameter.
@@ -137,33 +133,44 @@ impl<T: Element> Engine for ReferenceEngine<T> {
         if input.len() != shape.iter().product::<usize>() {
             return Err(RuntimeError::Input { expected: shape.to_vec(), found: vec![input.len()] });
         }
-        self.input = converted(&Array { shape: shape.to_vec(), data: input.to_vec() });
-        self.outputs = Some(self.execute(|executor| executor.run(&self.input))?);
+        let input: Array<T> = Array { shape: shape.to_vec(), data: input.to_vec() }.to();
+        // Its memory is free before the next one begins.
+        self.pass = None;
+        let is_trained = self.training.is_some();
+        let pass = self.execute(|executor| match is_trained {
+            true => executor.forward(&input).map(Pass::Taped),
+            false => executor.run(&input).map(Pass::Outputs),
+        });
+        self.pass = Some(pass?);
         self.passes += 1;
         Ok(())
     }
 
     fn output(&self, name: &str, numbers: &mut Vec<f32>) -> Result<(), RuntimeError> {
-        let nothing = || RuntimeError::internal("", "an output is read before anything was run");
-        let outputs = self.outputs.as_ref().ok_or_else(nothing)?;
-        *numbers = converted::<T, f32>(&outputs.output(name)?).data;
+        let output = match &self.pass {
+            Some(Pass::Outputs(outputs)) => outputs.output(name)?,
+            Some(Pass::Taped(forward)) => forward.output(name)?,
+            None => return Err(RuntimeError::internal("", "an output is read before anything was run")),
+        };
+        *numbers = output.to().data;
         Ok(())
     }
 
-    /// Runs forward once more, as nothing is kept of the last pass; statistics move only once.
     fn backward(&mut self, gradients: &[(&str, &[f32])]) -> Result<(), RuntimeError> {
         let wide = |numbers: &[f32]| numbers.iter().map(|number| T::of(f64::from(*number))).collect();
         let given: Vec<(&str, Vec<T>)> =
             gradients.iter().map(|(name, numbers)| (*name, wide(numbers))).collect();
         let given: Vec<(&str, &[T])> =
             given.iter().map(|(name, numbers)| (*name, numbers.as_slice())).collect();
-        let statistics = self.statistics()?;
-        self.gradients = self.execute(|executor| executor.forward(&self.input)?.backward(&given))?;
-        statistics.into_iter().try_for_each(|(id, array)| self.parameters.set(id, &array))
+        let Some(Pass::Taped(forward)) = &self.pass else {
+            return Err(RuntimeError::internal("", "gradients of a pass that was not one of training"));
+        };
+        self.gradients = forward.backward(&given)?;
+        Ok(())
     }
 
     fn gradient(&self, name: &str) -> Result<Option<Array>, RuntimeError> {
-        Ok(self.gradients.parameters.get(name).map(converted))
+        Ok(self.gradients.parameters.get(name).map(Array::to))
     }
 
     fn apply(&mut self, rule: &Rule, factors: &[Factors]) -> Result<(), RuntimeError> {
@@ -184,7 +191,7 @@ impl<T: Element> Engine for ReferenceEngine<T> {
         let ids = self.graph.parameter_ids().into_iter();
         let of = |(name, id): (&str, ParameterId)| {
             let Some(count) = self.counts.get(name) else {
-                return Ok((name.to_owned(), converted(&self.parameters.array(id)?)));
+                return Ok((name.to_owned(), self.parameters.array(id)?.to()));
             };
             let mut count = count.clone();
             count.data.iter_mut().for_each(|count| *count += self.passes as f32);
@@ -198,9 +205,4 @@ impl<T> fmt::Debug for ReferenceEngine<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReferenceEngine").field("shape", &self.shape).finish_non_exhaustive()
     }
-}
-
-fn converted<A: Element, B: Element>(array: &Array<A>) -> Array<B> {
-    let data = array.data.iter().map(|number| B::of(number.wide())).collect();
-    Array { shape: array.shape.clone(), data }
 }

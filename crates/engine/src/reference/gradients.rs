@@ -12,19 +12,27 @@ use crate::error::RuntimeError;
 use network::element::Element;
 use network::graph::{Array, Node, Parameter};
 
-impl<'a, T: Element> Executor<'a, T> {
+impl<T: Element> Executor<'_, T> {
     /// Runs the graph and keeps what gradients are made of. Running statistics move where a norm uses those of the
     /// batch.
     ///
     /// # Errors
     /// As [`Executor::run`].
-    pub fn forward(&self, input: &Array<T>) -> Result<Forward<'a, T>, RuntimeError> {
+    pub fn forward(&self, input: &Array<T>) -> Result<Forward<T>, RuntimeError> {
         let input = Var::from_tensor(&Handle::<T>::of(input)?.tensor).map_err(fault)?;
         let mut run = self.start_with(input.as_tensor().clone());
         for (value, node) in self.graph.values() {
             run.step(value, node)?;
         }
-        Ok(Forward { executor: *self, input, outputs: run.finish()? })
+        Ok(Forward { input, outputs: run.finish()?, trained: self.trained() })
+    }
+
+    /// The parameters that have gradients, by name.
+    fn trained(&self) -> Vec<(String, Var)> {
+        let ids = self.graph.parameter_ids().into_iter();
+        let trained = ids.filter(|(_, id)| is_trainable(self.graph.parameter(*id)));
+        let variable = |(name, id): (&str, _)| Some((name.to_owned(), self.parameters.variable(id)?.clone()));
+        trained.filter_map(variable).collect()
     }
 
     /// All gradients of one node for given inputs, given that of its result; of buffers there is none. Batch norms use
@@ -40,18 +48,24 @@ impl<'a, T: Element> Executor<'a, T> {
     ) -> Result<NodeGradients<T>, RuntimeError> {
         let parameters = node.parameters.iter().map(|id| self.parameters.array(*id));
         let parameters = parameters.collect::<Result<Vec<_>, _>>()?;
-        let trains = |parameter: Option<&Parameter>| parameter.is_some_and(|p| p.role.is_trainable());
-        let trained: Vec<bool> = node.parameters.iter().map(|id| trains(self.graph.parameter(*id))).collect();
+        let trained = node.parameters.iter().map(|id| is_trainable(self.graph.parameter(*id)));
+        let trained: Vec<bool> = trained.collect();
         let wanted = Wanted { inputs: &vec![true; inputs.len()], parameters: &trained };
         backward(self.graph, node, inputs, &parameters, gradient, wanted)
     }
 }
 
+fn is_trainable(parameter: Option<&Parameter>) -> bool {
+    parameter.is_some_and(|parameter| parameter.role.is_trainable())
+}
+
 /// A run whose gradients can be asked for.
-pub struct Forward<'a, T = f32> {
-    executor: Executor<'a, T>,
+#[derive(Debug)]
+pub struct Forward<T = f32> {
     input: Var,
     outputs: Outputs<T>,
+    /// The parameters that have gradients, by name.
+    trained: Vec<(String, Var)>,
 }
 
 /// Gradients of a network.
@@ -63,7 +77,7 @@ pub struct Gradients<T = f32> {
     pub input: Option<Array<T>>,
 }
 
-impl<T: Element> Forward<'_, T> {
+impl<T: Element> Forward<T> {
     /// The output of this name.
     ///
     /// # Errors
@@ -88,11 +102,11 @@ impl<T: Element> Forward<'_, T> {
             let sum = (&output.tensor * gradient).and_then(|product| product.sum_all()).map_err(fault)?;
             sums.push(sum);
         }
-        self.of(sums)
+        self.gradients_of_sum(sums)
     }
 
     /// The gradients of the sum of some numbers.
-    fn of(&self, sums: Vec<candle_core::Tensor>) -> Result<Gradients<T>, RuntimeError> {
+    fn gradients_of_sum(&self, sums: Vec<candle_core::Tensor>) -> Result<Gradients<T>, RuntimeError> {
         let mut gradients = Gradients { parameters: BTreeMap::new(), input: None };
         let Some(sum) = sums.into_iter().map(Ok).reduce(|left, right| left? + right?) else {
             return Ok(gradients);
@@ -100,12 +114,9 @@ impl<T: Element> Forward<'_, T> {
         let found = sum.and_then(|sum| sum.backward()).map_err(fault)?;
         let gradient = |variable: &Var| found.get(variable).map(array).transpose().map_err(fault);
         gradients.input = gradient(&self.input)?;
-        let Executor { graph, parameters, .. } = self.executor;
-        for (name, id) in graph.parameter_ids() {
-            let is_trained = graph.parameter(id).is_some_and(|parameter| parameter.role.is_trainable());
-            let variable = parameters.variable(id).filter(|_| is_trained);
-            if let Some(gradient) = variable.map(gradient).transpose()?.flatten() {
-                gradients.parameters.insert(name.to_owned(), gradient);
+        for (name, variable) in &self.trained {
+            if let Some(gradient) = gradient(variable)? {
+                gradients.parameters.insert(name.clone(), gradient);
             }
         }
         Ok(gradients)

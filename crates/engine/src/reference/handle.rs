@@ -44,7 +44,7 @@ impl<T: Element> Handle<T> {
 
 /// What candle calls the type.
 fn dtype<T: Element>() -> DType {
-    match T::told(Vec::new()) {
+    match T::into_numbers(Vec::new()) {
         Numbers::F32(_) => DType::F32,
         Numbers::F64(_) => DType::F64,
     }
@@ -56,7 +56,7 @@ pub(super) fn tensor<T: Element>(array: &Array<T>) -> candle_core::Result<Tensor
 
 fn filled<T: Element>(Array { shape, data }: Array<T>) -> candle_core::Result<Tensor> {
     let device = &Device::Cpu;
-    match T::told(data) {
+    match T::into_numbers(data) {
         Numbers::F32(numbers) => Tensor::from_vec(numbers, shape, device),
         Numbers::F64(numbers) => Tensor::from_vec(numbers, shape, device),
     }
@@ -65,8 +65,8 @@ fn filled<T: Element>(Array { shape, data }: Array<T>) -> candle_core::Result<Te
 pub(super) fn array<T: Element>(tensor: &Tensor) -> candle_core::Result<Array<T>> {
     let flat = tensor.flatten_all()?;
     let data = match dtype::<T>() {
-        DType::F64 => T::from_told(Numbers::F64(flat.to_vec1()?)),
-        _ => T::from_told(Numbers::F32(flat.to_vec1()?)),
+        DType::F64 => T::from_numbers(Numbers::F64(flat.to_vec1()?)),
+        _ => T::from_numbers(Numbers::F32(flat.to_vec1()?)),
     };
     Ok(Array { shape: tensor.dims().to_vec(), data })
 }
