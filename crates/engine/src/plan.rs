@@ -68,7 +68,7 @@ impl Plan {
     /// not named have a gradient of zero.
     ///
     /// # Errors
-    /// A gradient of an unknown output or of another size than it, or an operator that fails.
+    /// A plan that only runs, a gradient of an unknown output or of another size than it, or an operator that fails.
     pub fn backward(&mut self, gradients: &[(&str, &[f32])]) -> Result<(), RuntimeError> {
         let Plan { program, memory, store } = self;
         program.backward(memory, store, gradients, None)
@@ -87,7 +87,10 @@ impl Plan {
     ) -> Result<(), RuntimeError> {
         let Plan { program, memory, store } = self;
         program.forward(memory, store, input, Some(&mut observer))?;
-        program.backward(memory, store, gradients, Some(&mut observer))
+        match program.trains() {
+            true => program.backward(memory, store, gradients, Some(&mut observer)),
+            false => Ok(()),
+        }
     }
 
     /// Writes the numbers of an output of the last pass, row-major, into `numbers`.

@@ -29,6 +29,8 @@ pub(crate) struct Program {
     input: Place,
     input_shape: Vec<usize>,
     outputs: Vec<Output>,
+    /// Whether its weights are in a store, so that it can go back.
+    trains: bool,
     /// Parameters that have gradients.
     reached: Vec<usize>,
     /// Floats of each buffer, the largest first.
@@ -179,6 +181,7 @@ fn finish(
         input,
         input_shape: lower.shape(input_value).to_vec(),
         outputs,
+        trains: !lower.is_packed(),
         reached: found.reached.into_iter().collect(),
         sizes,
         scratch: lower.scratch,
@@ -198,6 +201,11 @@ fn kept(input: &Place, outputs: &[Output], [forward, backward]: [usize; 2]) -> V
 }
 
 impl Program {
+    /// Whether it can go back.
+    pub(crate) fn trains(&self) -> bool {
+        self.trains
+    }
+
     /// Shape of the input, `[N, C, H, W]`.
     pub(crate) fn input_shape(&self) -> &[usize] {
         &self.input_shape
@@ -240,9 +248,12 @@ impl Program {
         gradients: &[(&str, &[f32])],
         observer: Option<&mut Observer<'_>>,
     ) -> Result<(), RuntimeError> {
-        for (name, _) in gradients {
-            self.named(name)?;
+        if !self.trains {
+            let what =
+                "a network that was made to be run has no gradients: make it with what is trained".to_owned();
+            return Err(RuntimeError::Unsupported { what });
         }
+        gradients.iter().try_for_each(|(name, _)| self.named(name).map(|_| ()))?;
         for Output { name, shape, gradient, .. } in &self.outputs {
             let elements: usize = shape.iter().product();
             let given = gradients.iter().find(|(own, _)| own == name).map(|(_, numbers)| *numbers);
