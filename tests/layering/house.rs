@@ -61,14 +61,8 @@ pub const BANNED: &[(&str, &[&str])] = &[
 ];
 
 /// Circles that are known and are to fall: crate, folder that all files of the circle lie in, and why it is there.
-pub const KNOWN: &[(&str, &str, &str)] = &[
-    ("converters", "write/", "a layout ends with a `Zip`, which is made of the layout's contents"),
-    (
-        "engine",
-        "kernels/channels_last/dense",
-        "tiles are given the panels and segments of the kernel that uses them",
-    ),
-    ("engine", "kernels/channels_last/normalise/", "passes and sums are parts of the kernel that calls them"),
-    ("engine", "plan/", "falls with the second of two compilers"),
-    ("engine", "training/", "falls with the second of two compilers"),
-];
+pub const KNOWN: &[(&str, &str, &str)] = &[(
+    "engine",
+    "lower/",
+    "steps list the kinds of kernels, and each kind says how its steps are run and walked back",
+)];
