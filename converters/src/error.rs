@@ -93,6 +93,16 @@ impl fmt::Display for Error {
 // The message tells the whole story; there is no source below it.
 impl std::error::Error for Error {}
 
+impl files::Failure for Error {
+    fn class(&self) -> &'static str {
+        self.problem.class().name()
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.file)
+    }
+}
+
 impl From<files::Error> for Error {
     fn from(error: files::Error) -> Self {
         let (file, fault) = error.into_parts();

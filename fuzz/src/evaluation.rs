@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use files::Failure;
 use vision::eval::coco::{Settings, evaluate};
 use vision::eval::voc::{self, Scene};
 use vision::eval::{Rules, read_annotations, read_results};

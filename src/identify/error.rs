@@ -1,6 +1,6 @@
 //! Why a checkpoint is no known network.
 
-use files::printable;
+use files::{Failure, printable};
 
 use crate::mapping::{MappingError, Problem};
 
@@ -61,6 +61,19 @@ fn taken_for(network: Option<&str>) -> String {
     network.map_or(String::new(), |network| format!("taken for {network}: "))
 }
 
+impl Failure for IdentifyError {
+    fn class(&self) -> &'static str {
+        match self {
+            IdentifyError::NoSuchModel { .. } | IdentifyError::NoSuchFamily { .. } => "usage",
+            IdentifyError::Unknown { .. } | IdentifyError::Mapping { .. } => "unknown-network",
+        }
+    }
+
+    fn is_usage(&self) -> bool {
+        self.class() == "usage"
+    }
+}
+
 impl IdentifyError {
     /// Everything that is in the way, tensor by tensor.
     pub fn problems(&self) -> &[Problem] {
@@ -68,10 +81,5 @@ impl IdentifyError {
             IdentifyError::Mapping { error, .. } => error.problems(),
             _ => &[],
         }
-    }
-
-    /// Whether the user asked for something that does not exist, whatever the file.
-    pub fn is_usage(&self) -> bool {
-        matches!(self, IdentifyError::NoSuchModel { .. } | IdentifyError::NoSuchFamily { .. })
     }
 }

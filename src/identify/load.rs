@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use converters::{Checkpoint, Dtype, Tensor, decode};
-use files::printable;
+use files::{Failure, printable};
 
 use super::error::IdentifyError;
 use super::search::{Request, identify};
@@ -46,6 +46,22 @@ pub enum LoadError {
         /// Why not.
         error: Box<MappingError>,
     },
+}
+
+impl Failure for LoadError {
+    fn class(&self) -> &'static str {
+        match self {
+            LoadError::File(error) => error.class().name(),
+            LoadError::Identify { .. } | LoadError::Mapping { .. } => "unknown-network",
+        }
+    }
+
+    fn file(&self) -> Option<&Path> {
+        match self {
+            LoadError::File(error) => Some(error.file()),
+            LoadError::Identify { file, .. } | LoadError::Mapping { file, .. } => Some(file),
+        }
+    }
 }
 
 impl LoadError {

@@ -1,5 +1,9 @@
 //! What can be wrong with a table.
 
+use std::path::Path;
+
+use files::Failure;
+
 use super::expression::ExpressionError;
 use super::pattern::PatternError;
 
@@ -11,6 +15,16 @@ pub struct TableError {
     pub origin: String,
     /// The rule that it breaks.
     pub fault: TableFault,
+}
+
+impl Failure for TableError {
+    fn class(&self) -> &'static str {
+        "mapping-table"
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(Path::new(&self.origin))
+    }
 }
 
 /// The rule that a table breaks.

@@ -1,7 +1,9 @@
 //! What keeps weights from being mapped: every fault of a file, not only the first.
 
+use std::path::Path;
+
 use converters::Dtype;
-use files::printable;
+use files::{Failure, printable};
 
 use super::array::OperationError;
 use super::nearest::Near;
@@ -26,6 +28,24 @@ pub enum MappingError {
     /// A tensor's data cannot be read, or do not fit their new form.
     #[error("{0}")]
     Data(#[from] OperationError),
+}
+
+impl Failure for MappingError {
+    fn class(&self) -> &'static str {
+        match self {
+            MappingError::Data(OperationError::Data(error)) => error.class().name(),
+            MappingError::NoWeights { .. } | MappingError::Unexplained(_) | MappingError::Data(_) => {
+                "unknown-network"
+            }
+        }
+    }
+
+    fn file(&self) -> Option<&Path> {
+        match self {
+            MappingError::Data(OperationError::Data(error)) => Some(error.file()),
+            MappingError::NoWeights { .. } | MappingError::Unexplained(_) | MappingError::Data(_) => None,
+        }
+    }
 }
 
 impl MappingError {

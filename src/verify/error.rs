@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use files::printable;
+use files::{Failure, printable};
 
 use engine::RuntimeError;
 use network::graph::GraphError;
@@ -71,14 +71,19 @@ pub enum VerifyError {
     },
 }
 
-impl VerifyError {
-    /// The file at fault, where one is.
-    pub fn file(&self) -> Option<&Path> {
+impl Failure for VerifyError {
+    fn class(&self) -> &'static str {
+        "verify"
+    }
+
+    fn file(&self) -> Option<&Path> {
         match self {
             VerifyError::File(error) => Some(error.file()),
             VerifyError::NoInput(file) | VerifyError::Empty(file) => Some(file),
-            VerifyError::InputShape { file, .. } | VerifyError::NothingInCommon { file, .. } => Some(file),
-            _ => None,
+            VerifyError::Report { file, .. }
+            | VerifyError::InputShape { file, .. }
+            | VerifyError::NothingInCommon { file, .. } => Some(file),
+            VerifyError::Graph(_) | VerifyError::Runtime(_) | VerifyError::TooLarge { .. } => None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::support::{gold_yolo_tiny, reference, repository};
 use converters::{Dtype, Tensor};
+use files::Failure;
 use network::models::gfocal_v2::GFocalV2;
 use network::models::gold_yolo::GoldYolo;
 use network::models::nanodet_plus::{Auxiliary, NanoDetPlus};

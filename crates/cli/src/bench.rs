@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use crate::failure::{Error, Result};
 use clap::Args;
 use files::printable;
 use serde_json::{Value as Json, json};
@@ -85,7 +85,7 @@ impl Bench {
                 RuntimeError::Graph(error @ (GraphError::Size { .. } | GraphError::Module { .. })) => {
                     Usage(error.to_string()).into()
                 }
-                error => anyhow::Error::from(error),
+                error => Error::from(error),
             })?;
         let mut json = serde_json::to_value(&found)?;
         if let Some(json) = json.as_object_mut() {
@@ -208,9 +208,10 @@ fn profile_text(profile: &Profile) -> String {
 
 fn compare(left: &Path, right: &Path) -> Result<Report> {
     let read = |file: &Path| -> Result<Measurement> {
-        let text = fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        let wrong = || format!("{}: no result of port bench --json", file.display());
-        serde_json::from_str(&text).with_context(wrong)
+        let text = fs::read_to_string(file)
+            .map_err(|problem| Error::Unreadable { file: file.to_owned(), problem })?;
+        let what = "no result of port bench --json".to_owned();
+        serde_json::from_str(&text).map_err(|_| Error::Document { file: file.to_owned(), what })
     };
     let (a, b) = (read(left)?, read(right)?);
     let mut text = String::new();

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use crate::failure::Result;
 use clap::{Args, ValueEnum};
 use converters::write::{Options, Target, Written, write};
 use converters::{CastReport, Checkpoint, Dtype, Note, Tensor};

@@ -4,7 +4,7 @@ mod report;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use crate::failure::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 

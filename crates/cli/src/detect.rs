@@ -6,7 +6,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
+use crate::failure::Result;
 use clap::Args;
 use files::printable;
 use image::RgbImage;

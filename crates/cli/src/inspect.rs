@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use crate::failure::Result;
 use clap::Args;
 use converters::{Checkpoint, Dtype, Tensor, Value, decode, json as tree};
 use files::Sha256;

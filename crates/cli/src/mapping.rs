@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use anyhow::Result;
+use crate::failure::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 

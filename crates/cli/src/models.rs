@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use anyhow::Result;
+use crate::failure::{Error, Result};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
@@ -47,7 +47,7 @@ impl Forms {
         let graph = |form| {
             model.graph(form, input).map_err(|error| match error {
                 GraphError::Size { .. } => Usage(error.to_string()).into(),
-                error => anyhow::Error::from(error),
+                error => Error::from(error),
             })
         };
         let inference = graph(Form::Inference)?;

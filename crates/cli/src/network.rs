@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use anyhow::Result;
+use crate::failure::{Error, Result};
 use clap::Args;
 use converters::{Checkpoint, Note, Value};
 use serde_json::{Value as Json, json};
 
 use super::outcome::Usage;
+use files::Failure;
 use port::identify::{Identified, IdentifyError, LoadError, Request, identify};
 use port::mapping::{Problem, Table, tables};
 
@@ -97,7 +98,7 @@ impl Sought {
             weights: self.weights.as_deref(),
         };
         let refuse = |error: IdentifyError| match error.is_usage() {
-            true => anyhow::Error::new(Usage(error.to_string())),
+            true => Error::from(Usage(error.to_string())),
             false => {
                 LoadError::Identify { file: checkpoint.path().to_owned(), error: Box::new(error) }.into()
             }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use crate::failure::Result;
 
 use super::outcome::Usage;
 use vision::pictures::{EXTENSIONS, Error};

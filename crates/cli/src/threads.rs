@@ -1,6 +1,6 @@
 //! How many threads work.
 
-use anyhow::Result;
+use crate::failure::Result;
 use clap::Args;
 
 /// The option that says so.

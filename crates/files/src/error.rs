@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::failure::Failure;
 use crate::printable::printable;
 
 /// Shorthand for results of this crate's functions.
@@ -62,6 +63,16 @@ impl fmt::Display for Error {
 
 // The message tells the whole story; there is no source below it.
 impl std::error::Error for Error {}
+
+impl Failure for Error {
+    fn class(&self) -> &'static str {
+        "io"
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.file)
+    }
+}
 
 impl Fault {
     /// What the user can do about it, one sentence.

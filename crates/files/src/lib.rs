@@ -9,10 +9,12 @@
 //! | what a file holds, in one line | [`sha256`], [`Sha256`] |
 //! | names from files, shown without harm to a terminal | [`printable`] |
 //! | what can go wrong | [`Error`]: the file, the [`Fault`] and a remedy |
+//! | what every error says to scripts | [`Failure`]: class, file, whether the usage is at fault |
 //!
 //! This crate uses nothing of ours and knows no format.
 
 mod error;
+mod failure;
 mod folder;
 mod hash;
 mod mapped;
@@ -21,6 +23,7 @@ mod printable;
 mod same;
 
 pub use error::{Error, Fault, Result};
+pub use failure::Failure;
 pub use folder::fill_whole;
 pub use hash::{Sha256, sha256};
 pub use mapped::map;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use anyhow::Result;
+use crate::failure::Result;
 use serde_json::{Value as Json, json};
 
 use crate::report::{Align, Table, count};

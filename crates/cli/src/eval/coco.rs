@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use crate::failure::Result;
 use clap::Args;
 use serde_json::{Value as Json, json};
 

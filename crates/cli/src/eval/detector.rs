@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use crate::failure::Result;
 
 use super::classes::{Categories, Class, Matching, matched};
 use super::options::DetectorOptions;

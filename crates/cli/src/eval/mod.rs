@@ -14,7 +14,7 @@ mod tables;
 mod voc;
 mod voc_tables;
 
-use anyhow::Result;
+use crate::failure::Result;
 use clap::{Args, Subcommand};
 
 use crate::outcome::Report;

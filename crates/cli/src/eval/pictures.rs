@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use anyhow::Result;
+use crate::failure::Result;
 use files::{Sha256, sha256};
 use image::RgbImage;
 
@@ -63,7 +63,7 @@ pub(super) fn look(
             seen.add(detector, pictures, decoded)?;
             bar.inc(pictures.len() as u64);
         }
-        Ok::<(), anyhow::Error>(())
+        Ok::<(), crate::failure::Error>(())
     })?;
     bar.finish_and_clear();
     let Seen { entries, unlisted, hash, .. } = seen;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use crate::failure::{Error, Result};
 use files::printable;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
@@ -26,12 +26,13 @@ impl<S: DeserializeOwned> Recorded<S> {
     /// Reads what `port eval METRIC --json` printed.
     pub(super) fn read(file: &Path, metric: &str) -> Result<Recorded<S>> {
         let wrong = || {
-            let file = printable(&file.to_string_lossy());
-            format!("{file}: not what port eval {metric} --json prints\n  keep that document to replay it")
+            let what =
+                format!("not what port eval {metric} --json prints\n  keep that document to replay it");
+            Error::Document { file: file.to_owned(), what }
         };
-        let document: Json = serde_json::from_slice(&read_file(file)?).with_context(wrong)?;
+        let document: Json = serde_json::from_slice(&read_file(file)?).map_err(|_| wrong())?;
         let provenance = document.get("provenance").cloned().unwrap_or_default();
-        let provenance = serde_json::from_value(provenance).with_context(wrong)?;
+        let provenance = serde_json::from_value(provenance).map_err(|_| wrong())?;
         Ok(Recorded { file: file.to_owned(), document, provenance })
     }
 
@@ -46,8 +47,8 @@ impl<S: DeserializeOwned> Recorded<S> {
                 options: run.options.clone(),
             })),
             (None, None) => {
-                let file = printable(&self.file.to_string_lossy());
-                anyhow::bail!("{file}: it names no detections\n  keep the document as port eval printed it")
+                let what = "it names no detections\n  keep the document as port eval printed it".to_owned();
+                Err(Error::Document { file: self.file.clone(), what })
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use crate::failure::Result;
 use clap::Args;
 
 use super::classes::{Categories, Category};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use anyhow::Result;
+use crate::failure::Result;
 use files::printable;
 
 use super::classes::Matching;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use crate::failure::Result;
 use clap::Args;
 
 use super::classes::{Categories, Category};
@@ -137,7 +137,7 @@ impl Plan {
                 detector = Some(run);
             }
         }
-        let set = |file| anyhow::Ok(Hashed::new(file, &read_file(file)?));
+        let set = |file| -> Result<_> { Ok(Hashed::new(file, &read_file(file)?)) };
         let image_set = image_set.map(set).transpose()?;
         Ok(Input { scene: truth.scene, warnings, annotations, image_set, results, detector })
     }

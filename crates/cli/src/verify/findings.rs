@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::Result;
+use crate::failure::Result;
 use serde_json::{Value as Json, json};
 
 use crate::report::{Align, Table, count, number};

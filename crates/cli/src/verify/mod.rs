@@ -5,7 +5,7 @@ mod findings;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use crate::failure::Result;
 use clap::Args;
 use converters::Checkpoint;
 use serde_json::json;

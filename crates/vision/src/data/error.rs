@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use files::printable;
+use files::{Failure, printable};
 
 use super::fault::Fault;
 use super::format::Format;
@@ -127,9 +127,8 @@ pub enum Error {
     Write(#[from] files::Error),
 }
 
-impl Error {
-    /// The kind of failure, as JSON output names it.
-    pub fn class(&self) -> &'static str {
+impl Failure for Error {
+    fn class(&self) -> &'static str {
         match self {
             Error::Io { .. } | Error::Write(_) => "io",
             Error::TooLarge { .. } | Error::TooMany { .. } => "limit",
@@ -145,13 +144,11 @@ impl Error {
         }
     }
 
-    /// Whether the user asked for something that cannot be, whatever the files hold.
-    pub fn is_usage(&self) -> bool {
+    fn is_usage(&self) -> bool {
         self.class() == "usage"
     }
 
-    /// The file, where there is one.
-    pub fn file(&self) -> Option<&Path> {
+    fn file(&self) -> Option<&Path> {
         match self {
             Error::Io { file, .. }
             | Error::TooLarge { file, .. }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use files::printable;
+use files::{Failure, printable};
 
 use crate::annotations::{Fault, Id};
 
@@ -110,9 +110,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// The kind of failure, as JSON output names it.
-    pub fn class(&self) -> &'static str {
+impl Failure for Error {
+    fn class(&self) -> &'static str {
         match self {
             Error::Io { .. } => "io",
             Error::TooLarge { .. } => "limit",
@@ -125,13 +124,11 @@ impl Error {
         }
     }
 
-    /// Whether the user asked for something that cannot be, whatever the files.
-    pub fn is_usage(&self) -> bool {
+    fn is_usage(&self) -> bool {
         matches!(self, Error::Selection { .. } | Error::Limits)
     }
 
-    /// The file, where there is one.
-    pub fn file(&self) -> Option<&Path> {
+    fn file(&self) -> Option<&Path> {
         match self {
             Error::Io { file, .. }
             | Error::TooLarge { file, .. }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use files::printable;
+use files::{Failure, printable};
 
 use super::limits::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, MIN_SIDE};
 
@@ -91,9 +91,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// The kind of failure, as JSON output names it.
-    pub fn class(&self) -> &'static str {
+impl Failure for Error {
+    fn class(&self) -> &'static str {
         match self {
             Error::Io { .. } => "io",
             Error::Empty { .. } => "truncated",
@@ -103,8 +102,7 @@ impl Error {
         }
     }
 
-    /// The picture's file.
-    pub fn file(&self) -> &Path {
+    fn file(&self) -> Option<&Path> {
         match self {
             Error::Io { file, .. }
             | Error::Empty { file }
@@ -112,7 +110,7 @@ impl Error {
             | Error::Corrupt { file, .. }
             | Error::TooLarge { file, .. }
             | Error::FileTooLarge { file, .. }
-            | Error::TooSmall { file, .. } => file,
+            | Error::TooSmall { file, .. } => Some(file),
         }
     }
 }

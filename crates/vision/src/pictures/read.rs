@@ -136,6 +136,7 @@ fn check_size((width, height): (u32, u32), file: &Path) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use files::Failure;
     use image::{GrayImage, ImageBuffer, Luma, Rgb, Rgba};
 
     use super::*;
