@@ -10,9 +10,9 @@
 //! - `windows`: max pooling, and weighted sums of rows and columns (average pooling, resizing);
 //! - `rows`: what has no pixels or mixes them at will (attention, distributions), row-major.
 //!
-//! All of them stand on the same ground: where pixels lie (`grid`), threads (`team`, `split`) and their memory
-//! (`workspaces`, `aligned`), the instruction set (`instructions`, `peak`), and floats in registers (`registers`,
-//! `activation`, `exponential`).
+//! All of them stand on the same ground: where pixels lie (`grid`), threads (`team`, which deals rows out by `split`,
+//! calls helpers from a `crew` and works with them by a `handover`) and their memory (`workspaces`, `aligned`), the
+//! instruction set (`instructions`, `peak`), and floats in registers (`registers`, `activation`, `exponential`).
 //!
 //! Where a constant was measured it says on what: *the machine* is that of docs/performance.md, two cores of an AMD Zen
 //! 5 with AVX-512, 48 KiB of first and 1 MiB of second cache each. Where it says *a choice*, nobody has compared
@@ -23,11 +23,14 @@
 
 pub(crate) mod activation;
 pub(crate) mod aligned;
+mod atomics;
 pub(crate) mod convolution;
+mod crew;
 pub(crate) mod descent;
 pub(crate) mod elements;
 mod exponential;
 pub(crate) mod grid;
+mod handover;
 pub(crate) mod instructions;
 pub(crate) mod norm;
 pub(crate) mod peak;

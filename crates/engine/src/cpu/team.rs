@@ -1,60 +1,22 @@
 //! Threads that work on one kernel after another and wait for the next without sleeping, as a kernel often takes
 //! less time than waking a thread.
 
-use std::cell::UnsafeCell;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A leader, who hands out work, and threads of the current pool that help.
+use super::crew::Post;
+
+/// A leader, who hands out work, and threads that help.
 pub(crate) struct Team {
-    /// The work of the moment. Written while it is neither open nor being worked on.
-    job: UnsafeCell<Job>,
-    /// The first part that nobody has taken.
-    next: AtomicUsize,
-    parts: AtomicUsize,
-    /// [`OPEN`] while helpers may join, plus [`HELPER`] for each that works.
-    state: AtomicUsize,
-    /// Whether there will be no more work.
-    is_over: AtomicBool,
+    post: Post,
     threads: usize,
 }
 
-const OPEN: usize = 1;
-const HELPER: usize = 2;
-
-/// What is done with each part.
-#[derive(Clone, Copy)]
-struct Job(*const (dyn Fn(usize) + Sync));
-
-// SAFETY: `job` is written by the leader alone while nobody reads it, see `Team::each`, and what it points to may be
-// called from several threads.
-#[allow(unsafe_code)]
-unsafe impl Sync for Team {}
-#[allow(unsafe_code)]
-// SAFETY: as above; the pointer is only used while the leader keeps alive what it points to.
-unsafe impl Send for Team {}
-
 impl Team {
-    /// Calls `lead` with a team of all threads of the current pool. Who of them is busy elsewhere does not help.
-    pub(crate) fn gather<R: Send>(lead: impl FnOnce(&Team) -> R + Send) -> R {
-        let team = Team::new(rayon::current_num_threads());
-        let leading = || {
-            let _end = OnDrop(|| team.is_over.store(true, Ordering::Release));
-            lead(&team)
-        };
-        rayon::join(leading, || team.helpers(team.threads - 1)).0
-    }
-
-    fn new(threads: usize) -> Team {
-        let job: &'static (dyn Fn(usize) + Sync) = &|_| ();
-        Team {
-            job: UnsafeCell::new(Job(job)),
-            next: AtomicUsize::new(0),
-            parts: AtomicUsize::new(0),
-            state: AtomicUsize::new(0),
-            is_over: AtomicBool::new(false),
-            threads,
-        }
+    /// Calls `lead` with a team of as many threads as the current pool of rayon has, the caller's among them. They are
+    /// not that pool's, which others may need meanwhile.
+    pub(crate) fn gather<R>(lead: impl FnOnce(&Team) -> R) -> R {
+        let threads = rayon::current_num_threads();
+        lead(&Team { post: Post::take(threads), threads })
     }
 
     /// Number of threads, the leader among them.
@@ -62,89 +24,12 @@ impl Team {
         self.threads
     }
 
-    /// Takes `count` threads of the pool as helpers, as far as they are free.
-    fn helpers(&self, count: usize) {
-        match count {
-            0 => {}
-            1 => self.help(),
-            _ => drop(rayon::join(|| self.help(), || self.helpers(count - 1))),
-        }
-    }
-
-    fn help(&self) {
-        /// After so many looks for work other processes are let in between. A choice: some tens of microseconds.
-        const PATIENCE: usize = 1 << 12;
-        let mut looks = 0;
-        while !self.is_over.load(Ordering::Acquire) {
-            if self.join_in() {
-                looks = 0;
-            } else if looks < PATIENCE {
-                looks += 1;
-                std::hint::spin_loop();
-            } else {
-                std::thread::yield_now();
-            }
-        }
-    }
-
-    /// Works on what is open; false if there was nothing to do.
-    fn join_in(&self) -> bool {
-        let state = self.state.load(Ordering::Relaxed);
-        let is_taken = self.next.load(Ordering::Relaxed) >= self.parts.load(Ordering::Relaxed);
-        if state & OPEN == 0 || is_taken {
-            return false;
-        }
-        let entered =
-            self.state.compare_exchange(state, state + HELPER, Ordering::Acquire, Ordering::Relaxed);
-        if entered.is_ok() {
-            let _leave = OnDrop(|| {
-                self.state.fetch_sub(HELPER, Ordering::Release);
-            });
-            self.work();
-        }
-        entered.is_ok()
-    }
-
-    #[allow(unsafe_code)]
-    fn work(&self) {
-        // SAFETY: the caller is the leader in `each`, or was counted as a helper while the work was open. The leader
-        // changes the job and lets go of the closure only when the work is closed and no helper is counted.
-        let job = unsafe { &*(*self.job.get()).0 };
-        let parts = self.parts.load(Ordering::Relaxed);
-        loop {
-            let part = self.next.fetch_add(1, Ordering::Relaxed);
-            if part >= parts {
-                return;
-            }
-            job(part);
-        }
-    }
-
     /// Calls `work` once for each number below `parts`, on all threads. It must not be called by `work` itself.
-    #[allow(unsafe_code)]
     fn each(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
         if self.threads == 1 || parts == 1 {
             return (0..parts).for_each(work);
         }
-        // SAFETY: only the lifetime is changed. Nobody uses the reference after `close`, which runs before this
-        // function is left, by a panic as well.
-        let job =
-            unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(work) };
-        // SAFETY: the work before was closed and its helpers have left, so nobody reads the job.
-        unsafe { *self.job.get() = Job(job) };
-        self.next.store(0, Ordering::Relaxed);
-        self.parts.store(parts, Ordering::Relaxed);
-        self.state.store(OPEN, Ordering::Release);
-        let _close = OnDrop(|| self.close());
-        self.work();
-    }
-
-    /// Lets nobody in any more and waits for those who are.
-    fn close(&self) {
-        self.state.fetch_sub(OPEN, Ordering::Relaxed);
-        while self.state.load(Ordering::Acquire) != 0 {
-            std::hint::spin_loop();
-        }
+        self.post.handover().each(parts, work);
     }
 
     /// Calls `work` for parts of a slice with the number of the part and its floats.
@@ -223,15 +108,6 @@ impl Base {
     unsafe fn at(&self, position: usize) -> *mut f32 {
         // SAFETY: as the caller has made sure.
         unsafe { self.0.add(position) }
-    }
-}
-
-/// Does something at the end of a block, by a panic as well.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
     }
 }
 
