@@ -75,7 +75,7 @@ fn operate(net: &mut Scope<'_>, name: &str, operator: u8, one: Value, other: Val
             let factor = net.conv(name, other, Conv::pointwise(1));
             net.multiply(one, factor)
         }
-        11 if channels % 2 == 0 => net.channel_shuffle(one, 2),
+        11 if channels.is_multiple_of(2) => net.channel_shuffle(one, 2),
         12 => net.max_pool(name, one, Pool::new(3, 1, 1)),
         13 => {
             let small = net.average_pool(name, one, Pool::new(2, 2, 0));
