@@ -1,6 +1,6 @@
 //! What a network takes that runs on several input shapes in turn. A program of its own, as it counts all memory.
 
-#![allow(clippy::unwrap_used)] // a failing test may panic
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failing test may panic
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
