@@ -6,7 +6,7 @@
 //! - [`identify`] finds out which known network a file holds, and reads its weights under canonical names;
 //! - [`detect`] turns pictures into detections with such a network;
 //! - [`verify`] compares a network with its original and says why they differ;
-//! - [`bench`] measures how fast it runs.
+//! - [`mod@bench`] measures how fast it runs.
 //!
 //! They stand on crates that know nothing of each other but what is said here: [`files`] (bytes on the disk),
 //! [`converters`] (checkpoint files in and out; on `files`), [`network`] (graphs and the detectors that are known),
