@@ -1,6 +1,6 @@
 //! Checkpoint files in and out, without running any of their code.
 //!
-//! [`open`] recognises a file by its bytes, validates everything it claims and returns a [`Checkpoint`]: ordered
+//! [`open()`] recognises a file by its bytes, validates everything it claims and returns a [`Checkpoint`]: ordered
 //! tensors whose bytes are read on demand, and an inert tree of everything that is not a tensor. [`mod@write`] turns
 //! a checkpoint into another format with every bit intact.
 //!

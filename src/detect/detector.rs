@@ -139,7 +139,7 @@ fn deployed(model: &Model, shape: [usize; 4]) -> Result<(Graph, Deployment), Run
     Ok(deploy(&model.graph(Form::Inference, shape)?))
 }
 
-/// The name of the network's output that [`decode`] reads.
+/// The name of the network's output that [`decode()`] reads.
 const OUTPUT: &str = "preds";
 
 /// Time since `watch` was started, which starts again.

@@ -1,8 +1,8 @@
 //! From pictures to detections.
 //!
-//! A picture ([`vision::pictures`]) is fitted into the network's input ([`preprocess`]), the network's output
-//! decoded into boxes and scores ([`decode`]), and the detections selected ([`select`]) and placed on the picture.
-//! A [`Detector`] does all of this; [`Labels`] names classes, [`draw`] shows detections,
+//! A picture ([`vision::pictures`]) is fitted into the network's input ([`preprocess()`]), the network's output
+//! decoded into boxes and scores ([`decode()`]), and the detections selected ([`select`]) and placed on the picture.
+//! A [`Detector`] does all of this; [`Labels`] names classes, [`draw()`] shows detections,
 //! [`coco`] writes them for evaluation.
 
 mod annotations;

@@ -7,7 +7,7 @@
 //! | a folder that does | [`fill_whole`] |
 //! | whether two paths are one file | [`is_same`], [`is_among`], [`place`] |
 //! | what a file holds, in one line | [`sha256`], [`Sha256`] |
-//! | names from files, shown without harm to a terminal | [`printable`] |
+//! | names from files, shown without harm to a terminal | [`printable()`] |
 //! | what can go wrong | [`Error`]: the file, the [`Fault`] and a remedy |
 //! | what every error says to scripts | [`Failure`]: class, file, whether the usage is at fault |
 //!

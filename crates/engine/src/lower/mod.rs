@@ -3,7 +3,7 @@
 //! 1. Nodes that are computed together become groups ([`fuse`](network::graph::rewrite::fuse)).
 //! 2. Each group gets its steps and its value a place: a file for each kind of operator ([`convolution`], [`norm`],
 //!    [`elements`], [`windows`], [`rows`], [`joins`]), in which what is computed, how it is lowered and how its steps are
-//!    walked back stand together. What has no kernel goes to the [`reference`].
+//!    walked back stand together. What has no kernel goes to the [`mod@reference`].
 //! 3. Where gradients are wanted, the list of steps is the tape: [`backward`] walks it from its end.
 //! 4. Values share [`memory`] by liveness, over both ways.
 //!

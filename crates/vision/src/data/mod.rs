@@ -1,10 +1,10 @@
 //! Data sets of COCO, Pascal VOC and YOLO, read into one form.
 //!
 //! Parsers turn bytes into drafts ([`coco`], [`voc`], [`yolo`], with [`yaml`] and [`names`] for lists of classes):
-//! pure functions that know no files. [`load`] finds the files and the pictures, whose heads say how large they are.
+//! pure functions that know no files. [`load()`] finds the files and the pictures, whose heads say how large they are.
 //! [`draft::assemble`] then settles every image's size, judges every box ([`Shape`], [`Bounds`]) and counts what is
-//! wrong ([`Defects`]). The result is a [`DataSet`], which can be counted ([`Statistics`]), parted ([`split`]) and
-//! written in any of the formats ([`store`]).
+//! wrong ([`Defects`]). The result is a [`DataSet`], which can be counted ([`Statistics`]), parted ([`split()`]) and
+//! written in any of the formats ([`store()`]).
 
 pub mod coco;
 mod defect;

@@ -1,7 +1,7 @@
 //! Pictures: reading, sizes, drawing.
 //!
 //! [`read_image`] turns files of strangers into 8-bit RGB, upright, within [`MAX_PIXELS`] and [`MAX_SIDE`];
-//! [`read_picture_head`] asks only for the size. [`resize`] samples as OpenCV does, [`draw`] marks boxes.
+//! [`read_picture_head`] asks only for the size. [`resize()`] samples as OpenCV does, [`draw()`] marks boxes.
 
 mod draw;
 mod error;

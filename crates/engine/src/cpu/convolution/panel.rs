@@ -41,7 +41,7 @@ pub(crate) fn panels(out: usize, lanes: usize) -> Vec<Panel> {
     panels
 }
 
-/// sums[p] += floats[p][k] * weights[k], for every k.
+/// `sums[p] += floats[p][k] * weights[k]`, for every k.
 #[allow(unsafe_code)] // bounds are checked once for all of a segment
 #[inline(always)]
 pub(crate) fn add_products<S: Simd, const PIXELS: usize, const REGISTERS: usize>(

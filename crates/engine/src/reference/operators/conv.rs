@@ -49,7 +49,7 @@ impl Geometry {
     }
 }
 
-/// target[x] = source[input(x)] within reach.
+/// target\[x\] = source[input(x)] within reach.
 fn copy_row<T: Element>(target: &mut [T], source: &[T], reach: Reach) {
     if reach.is_empty() {
         return;
@@ -61,7 +61,7 @@ fn copy_row<T: Element>(target: &mut [T], source: &[T], reach: Reach) {
     }
 }
 
-/// target[input(x)] += source[x] within reach.
+/// target[input(x)] += source\[x\] within reach.
 fn add_row<T: Element>(target: &mut [T], source: &[T], reach: Reach) {
     if reach.is_empty() {
         return;

@@ -199,7 +199,7 @@ impl Product<'_> {
     }
 }
 
-/// rows[r] += the sum of inputs[r][CHANNELS k] * results[k] over every k.
+/// rows\[r\] += the sum of inputs\[r\][CHANNELS k] * results\[k\] over every k.
 #[allow(unsafe_code)] // bounds are checked once for all tiles
 #[inline(always)]
 fn add_outer_products<S: Simd, const ROWS: usize, const REGISTERS: usize>(
