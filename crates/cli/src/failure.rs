@@ -11,7 +11,6 @@ use port::mapping::{Problem, TableError};
 use port::verify::VerifyError;
 use serde_json::{Value as Json, json};
 
-use crate::network::problems;
 use crate::outcome::{BAD_INPUT, BAD_USAGE, Usage};
 
 /// Shorthand for results of commands.
@@ -146,6 +145,21 @@ pub(crate) fn failure(error: &Error, wants_json: bool) -> (String, u8) {
 
 fn shown(file: &Path) -> String {
     printable(&file.to_string_lossy())
+}
+
+/// Everything that keeps a checkpoint from being a network, for scripts.
+fn problems(problems: &[Problem]) -> Json {
+    problems.iter().map(problem).collect()
+}
+
+fn problem(problem: &Problem) -> Json {
+    let near = problem.near().iter().map(|near| json!({ "name": near.name, "shape": near.shape }));
+    json!({
+        "kind": problem.kind(),
+        "name": problem.name(),
+        "message": problem.to_string(),
+        "nearest": near.collect::<Vec<_>>(),
+    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::outcome::Usage;
 use files::Failure;
 use port::identify::{Identified, IdentifyError, LoadError, Request, identify};
-use port::mapping::{Problem, Table, tables};
+use port::mapping::{Table, tables};
 
 /// Options that name a network and where its weights lie.
 #[derive(Debug, Args)]
@@ -61,21 +61,6 @@ pub(super) fn find_table(name: &str) -> Result<Cow<'static, Table>> {
         let names: Vec<String> = tables().iter().map(Table::name).collect();
         Usage(format!("there is no mapping table `{name}`, and no such file; there are {}", names.join(", ")))
             .into()
-    })
-}
-
-/// Everything that keeps a checkpoint from being a network, for scripts.
-pub(super) fn problems(problems: &[Problem]) -> Json {
-    problems.iter().map(problem).collect()
-}
-
-fn problem(problem: &Problem) -> Json {
-    let near = problem.near().iter().map(|near| json!({ "name": near.name, "shape": near.shape }));
-    json!({
-        "kind": problem.kind(),
-        "name": problem.name(),
-        "message": problem.to_string(),
-        "nearest": near.collect::<Vec<_>>(),
     })
 }
 

@@ -3,8 +3,21 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
+#[cfg(not(loom))]
+use std::{
+    hint::spin_loop,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread::yield_now,
+};
 
-use super::atomics::{AtomicBool, AtomicUsize, Ordering, Shared, spin_loop, yield_now};
+#[cfg(loom)]
+use loom::{
+    hint::spin_loop,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread::yield_now,
+};
+
+use super::shared::Shared;
 
 /// The work of the moment, and who works on it.
 pub(super) struct Handover {

@@ -23,7 +23,6 @@
 
 pub(crate) mod activation;
 pub(crate) mod aligned;
-mod atomics;
 pub(crate) mod convolution;
 mod crew;
 pub(crate) mod descent;
@@ -37,6 +36,7 @@ pub(crate) mod peak;
 pub(crate) mod place;
 mod registers;
 pub(crate) mod rows;
+mod shared;
 mod split;
 pub(crate) mod team;
 #[cfg(test)]

@@ -1,17 +1,4 @@
-//! What threads share, under `cfg(loom)` in a form whose orders loom explores.
-
-#[cfg(loom)]
-pub(super) use loom::{
-    hint::spin_loop,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    thread::yield_now,
-};
-#[cfg(not(loom))]
-pub(super) use std::{
-    hint::spin_loop,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    thread::yield_now,
-};
+//! A value that threads share, under `cfg(loom)` in a form whose orders loom explores.
 
 /// A value that whoever has the right to may write.
 #[derive(Debug)]
